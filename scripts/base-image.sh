@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# usage: scripts/base-image.sh debian-11|debian-12|debian-13
+# Prints a reference to a base image of that release, which the engine then has. It is the official image; where no image
+# registry answers, a minimal system bootstrapped with mmdebstrap from the mirrors this machine's apt is set up with.
+# Such a system is kept for 30 days under $SIGNKIT_CACHE_DIR (default ~/.cache/signkit).
+set -euo pipefail
+
+case ${1-} in
+  debian-11) suite=bullseye ;;
+  debian-12) suite=bookworm ;;
+  debian-13) suite=trixie ;;
+  *) sed -n '2s/^# //p' "$0" >&2; exit 2 ;;
+esac
+name=$1
+official=debian:${name#debian-}-slim
+stand_in=signkit-base:$name
+cache=${SIGNKIT_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/signkit}/base
+tarball=$cache/$name-$(uname -m).tar
+
+say() { echo "base-image.sh: $*" >&2; }
+has() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# mirrors prints one sources.list line per suite, from the mirrors in use here; nothing where this is no Debian.
+mirrors() {
+  local main security
+  main=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+  security=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian-Security' | head -n 1)
+  [[ -n $main && -n $security ]] || return 0
+  printf 'deb %s %s main\n' "$main" "$suite" "$main" "$suite-updates" "$security" "$suite-security"
+}
+
+# apt_options carries the proxy and the checks of dates over: a machine behind a proxy or a snapshot needs them for every release.
+apt_options() {
+  apt-config dump --format '%F "%v";%n' Acquire::http::Proxy Acquire::https::Proxy Acquire::Check-Valid-Until Acquire::Check-Date |
+    grep -v '""' || true
+  if [[ $suite == bullseye ]]; then echo 'Acquire::Check-Valid-Until "false";'; fi # its long-term support has ended
+}
+
+bootstrap() {
+  if ! command -v mmdebstrap >/dev/null; then
+    "$(dirname "$0")/prepare.sh" --for bootstrap >&2 || return 1
+  fi
+  local options=(--quiet --variant=minbase --include=ca-certificates) line
+  while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
+  # The host's additional roots, for mirrors behind an inspecting proxy.
+  if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+    options+=(--customize-hook='copy-in /usr/local/share/ca-certificates /usr/local/share'
+      --customize-hook='chroot "$1" update-ca-certificates')
+  fi
+  say "no image registry answers; bootstrapping $suite (about 15 s)"
+  mkdir -p "$cache"
+  mirrors | mmdebstrap --format=tar "${options[@]}" "$suite" "$tarball.$$" - >&2 || { rm -f "$tarball.$$"; return 1; }
+  mv "$tarball.$$" "$tarball"
+}
+
+for image in "$official" "$stand_in"; do
+  if has "$image"; then echo "$image"; exit; fi
+done
+if timeout 300 docker pull --quiet "$official" >/dev/null 2>&1; then
+  echo "$official"
+  exit
+fi
+if [[ -z $(find "$tarball" -mtime -30 2>/dev/null) ]]; then
+  bootstrap || { say "neither pulled nor bootstrapped: $name"; exit 1; }
+fi
+docker import --change 'CMD ["bash"]' "$tarball" "$stand_in" >/dev/null
+echo "$stand_in"
