@@ -1,0 +1,21 @@
+// Package caller describes the process that asked for a signature, for the service's
+// audit log. Everything is best effort: what cannot be read stays empty.
+package caller
+
+// Process is one process as the signing service files it.
+type Process struct {
+	PID         int
+	CommandLine string // cleaned of secrets, at most 4 KiB
+	User        string // name, or the numeric uid when it has none
+
+	OSType       string // "Linux"
+	OSVersion    string // "Debian 12"
+	Architecture string // "x64", "arm64"
+}
+
+// Describe reads what /proc and the system tell about a process. The function redact, which may be
+// nil, is applied to the command line after CleanCommandLine: it knows secrets by value.
+func Describe(pid int, redact func(string) string) Process {
+	return Process{PID: pid, CommandLine: commandLine(pid, redact), User: userName(pid),
+		OSType: "Linux", OSVersion: osVersion(), Architecture: architecture()}
+}

@@ -1,0 +1,84 @@
+package logging
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// Level is a threshold as the settings name it: a sink set to Warning takes
+// warnings, errors and fatal errors. The zero value takes nothing.
+type Level int
+
+// The levels of the specification, from the quietest to the loudest.
+const (
+	None Level = iota
+	Fatal
+	Error
+	Warning
+	Info
+	Debug
+	Verbose
+)
+
+// Levels of records that log/slog has no name for. The others are slog.LevelError,
+// slog.LevelWarn, slog.LevelInfo and slog.LevelDebug.
+const (
+	LevelFatal   slog.Level = 12
+	LevelVerbose slog.Level = -8
+)
+
+// levels has one row per Level, in the order of the constants: the word used in
+// settings and records, and the lowest record level the threshold lets through.
+var levels = [...]struct {
+	name   string
+	lowest slog.Level
+}{
+	None:    {"none", 1 << 20},
+	Fatal:   {"fatal", LevelFatal},
+	Error:   {"error", slog.LevelError},
+	Warning: {"warning", slog.LevelWarn},
+	Info:    {"info", slog.LevelInfo},
+	Debug:   {"debug", slog.LevelDebug},
+	Verbose: {"verbose", LevelVerbose},
+}
+
+// ParseLevel reads the name of a level; case and surrounding white space do not matter.
+func ParseLevel(s string) (Level, error) {
+	word := strings.ToLower(strings.TrimSpace(s))
+	for level, row := range levels {
+		if row.name == word {
+			return Level(level), nil
+		}
+	}
+	return None, fmt.Errorf("%q is no log level; use none, fatal, error, warning, info, debug or verbose", s)
+}
+
+// String returns the name that ParseLevel reads.
+func (l Level) String() string {
+	if l < None || l > Verbose {
+		return fmt.Sprintf("Level(%d)", int(l))
+	}
+	return levels[l].name
+}
+
+// Slog returns the lowest level of a record that the threshold lets through.
+func (l Level) Slog() slog.Level {
+	if l < None || l > Verbose {
+		return levels[None].lowest
+	}
+	return levels[l].lowest
+}
+
+// takes reports whether a sink set to l wants a record of the given level.
+func (l Level) takes(record slog.Level) bool { return record >= l.Slog() }
+
+// levelName is the word a record of that level carries.
+func levelName(record slog.Level) string {
+	for level := Fatal; level <= Verbose; level++ {
+		if record >= levels[level].lowest {
+			return levels[level].name
+		}
+	}
+	return levels[Verbose].name
+}
