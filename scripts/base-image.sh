@@ -21,6 +21,7 @@ say() { echo "base-image.sh: $*" >&2; }
 has() { docker image inspect "$1" >/dev/null 2>&1; }
 
 # mirrors prints one sources.list line per suite, from the mirrors in use here; nothing where this is no Debian.
+# shellcheck disable=SC2016 # $(REPO_URI) is apt's own notation
 mirrors() {
   local main security
   main=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
@@ -44,6 +45,7 @@ bootstrap() {
   while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
   # The host's additional roots, for mirrors behind an inspecting proxy.
   if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+    # shellcheck disable=SC2016 # mmdebstrap's shell fills in $1
     options+=(--customize-hook='copy-in /usr/local/share/ca-certificates /usr/local/share'
       --customize-hook='chroot "$1" update-ca-certificates')
   fi

@@ -20,8 +20,8 @@ check() { # check NAME COMMAND…: output is shown only when the command fails
   fi
 }
 
-files() { git ls-files --cached --others --exclude-standard -- "$@"; }
-existing() { local f; for f; do if [[ -f $f ]]; then echo "$f"; fi; done; }
+# files lists what is committed or could be, without what was deleted.
+files() { git ls-files --cached --others --exclude-standard --deduplicate -- "$@" | while read -r f; do if [[ -f $f ]]; then echo "$f"; fi; done; }
 
 mapfile -t go_files < <(files '*.go')
 mapfile -t c_files < <(files 'pkcs11/module/*.c')
@@ -31,7 +31,7 @@ mapfile -t workflows < <(files '.github/workflows/*.yml')
 
 formatted() {
   local list
-  list=$(gofmt -l $(existing "${go_files[@]}"))
+  list=$(gofmt -l "${go_files[@]}")
   [[ -z $list ]] || { echo "gofmt would change: $list"; return 1; }
 }
 c_warnings() { # a local compiler, since its warnings differ from those of the one that builds releases

@@ -133,6 +133,7 @@ stop_engine() {
 }
 
 # The last of several commands at a time stops the engine: each holds a shared lock for as long as it uses it.
+# shellcheck disable=SC2329 # a trap calls it
 release_engine() {
   flock -u 8
   if flock -n -x 8; then stop_engine; fi
