@@ -1,0 +1,769 @@
+/*
+ * client.c: the connection to the token process: state, data sockets, round
+ * trips, forks. Apart from spawn.c the only file that knows of processes.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "module.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+#define POOL_SIZE 64     /* data sockets that carry no sign operation */
+#define SOCKETS_MAX 1024 /* all data sockets */
+#define STOP_LIMIT 30    /* seconds that C_Finalize waits for calls in other threads */
+#define FORK_LIMIT 1     /* seconds that fork waits for the state */
+
+enum state { DOWN, READY, LOST, ENDING };
+
+/* A descriptor with what tells it from one that the host put in its place. */
+struct descriptor {
+	int fd;
+	dev_t device;
+	ino_t inode;
+};
+
+struct conn {
+	struct conn *next;
+	struct descriptor socket;
+	bool idle, bound, greeted;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static enum state state = DOWN;
+static struct descriptor control = {.fd = -1};
+static struct conn *conns;
+static unsigned pooled, total, in_flight;
+
+/* Who started the client: read without the lock, so that a fork is noticed before it is taken. */
+static pid_t owner;
+static volatile uint32_t *fork_mark; /* on a page that a fork wipes; NULL where the kernel cannot */
+static bool handlers_registered;
+static pthread_t fork_holder;
+static bool fork_holds;
+
+void state_lock(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void state_unlock(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/* Descriptors. */
+
+/* fstat itself is a versioned symbol in older C libraries; the system call is the same everywhere. */
+static bool identify(int fd, struct descriptor *out)
+{
+	struct stat status;
+	if (syscall(SYS_fstat, fd, &status) < 0 || !S_ISSOCK(status.st_mode))
+		return false;
+	*out = (struct descriptor){.fd = fd, .device = status.st_dev, .inode = status.st_ino};
+	return true;
+}
+
+static bool is_ours(const struct descriptor *known)
+{
+	struct descriptor now;
+	return known->fd >= 0 && identify(known->fd, &now) && now.device == known->device && now.inode == known->inode;
+}
+
+static void close_ours(struct descriptor *descriptor)
+{
+	if (is_ours(descriptor))
+		close(descriptor->fd);
+	descriptor->fd = -1;
+}
+
+/* A blocking socket whose every wait ends after WIRE_SILENCE. */
+static void bound_waits(int fd)
+{
+	struct timeval limit = {.tv_sec = WIRE_SILENCE / 1000};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+/* socket_pair makes a pair, ours first; errno tells why not. */
+static bool socket_pair(int type, struct descriptor *ours, int *theirs)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+		return false;
+	int fd = descriptor_above(pair[0]);
+	if (fd < 0 || !identify(fd, ours)) {
+		int saved = errno;
+		if (fd >= 0)
+			close(fd);
+		close(pair[1]);
+		errno = saved;
+		return false;
+	}
+	bound_waits(fd);
+	*theirs = pair[1];
+	return true;
+}
+
+/* Messages: bounded, restarted after signals. */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool send_all(int fd, struct iovec *parts, size_t count)
+{
+	int64_t deadline = now_ms() + WIRE_SILENCE;
+	while (count > 0) {
+		struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+		ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+		if (sent < 0) {
+			if (errno == EINTR && now_ms() < deadline)
+				continue;
+			return false;
+		}
+		if (sent > 0)
+			deadline = now_ms() + WIRE_SILENCE;
+		size_t left = (size_t)sent;
+		while (count > 0 && left >= parts->iov_len) {
+			left -= parts->iov_len;
+			parts++;
+			count--;
+		}
+		if (count > 0) {
+			parts->iov_base = (char *)parts->iov_base + left;
+			parts->iov_len -= left;
+		}
+	}
+	return true;
+}
+
+static bool receive_all(int fd, void *buffer, size_t size)
+{
+	int64_t deadline = now_ms() + WIRE_SILENCE;
+	char *at = buffer;
+	while (size > 0) {
+		struct iovec part = {.iov_base = at, .iov_len = size};
+		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+		ssize_t got = recvmsg(fd, &message, 0);
+		if (got == 0)
+			return false;
+		if (got < 0) {
+			if (errno == EINTR && now_ms() < deadline)
+				continue;
+			return false;
+		}
+		at += got;
+		size -= (size_t)got;
+	}
+	return true;
+}
+
+/* send_control sends one packet, with a descriptor unless it is -1. */
+static bool send_control(const void *data, size_t size, int descriptor)
+{
+	struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} ancillary = {0};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	if (descriptor >= 0) {
+		message.msg_control = ancillary.space;
+		message.msg_controllen = sizeof ancillary.space;
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+	}
+	int64_t deadline = now_ms() + WIRE_SILENCE;
+	ssize_t sent;
+	do
+		sent = sendmsg(control.fd, &message, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR && now_ms() < deadline);
+	return sent == (ssize_t)size;
+}
+
+static struct wire_hello hello(void)
+{
+	struct wire_hello out = {.magic = WIRE_MAGIC, .version = WIRE_VERSION, .ulong_size = sizeof(CK_ULONG)};
+	memcpy(out.build_id, SIGNKIT_VERSION, sizeof SIGNKIT_VERSION);
+	return out;
+}
+
+/* The state of the client. */
+
+static void shut(struct descriptor *descriptor)
+{
+	if (is_ours(descriptor))
+		shutdown(descriptor->fd, SHUT_RDWR);
+}
+
+/* shut_all wakes every thread that waits for an answer. The lock is held. */
+static void shut_all(void)
+{
+	for (struct conn *conn = conns; conn != NULL; conn = conn->next)
+		shut(&conn->socket);
+	shut(&control);
+}
+
+/* lose notes that the token process does not answer any more, and says what the call returns. */
+static CK_RV lose(void)
+{
+	CK_RV rv = CKR_DEVICE_ERROR;
+	pthread_mutex_lock(&lock);
+	if (state == READY) {
+		state = LOST;
+		shut_all();
+		pthread_cond_broadcast(&changed);
+	}
+	if (state == ENDING || state == DOWN)
+		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+	pthread_mutex_unlock(&lock);
+	return rv;
+}
+
+/* close_all closes every socket and forgets it. Nobody uses them any more; the lock is held. */
+static void close_all(void)
+{
+	while (conns != NULL) {
+		struct conn *conn = conns;
+		conns = conn->next;
+		close_ours(&conn->socket);
+		free(conn);
+	}
+	close_ours(&control);
+	pooled = total = 0;
+	operations_free();
+}
+
+/* Forks. */
+
+static pid_t process_id(void)
+{
+	return (pid_t)syscall(SYS_getpid);
+}
+
+/* copied reports whether this process is a copy of the one that started the client. */
+static bool copied(void)
+{
+	return fork_mark != NULL ? *fork_mark == 0 : true;
+}
+
+/* forked reports whether another process started the client: then nothing here may be used. */
+static bool forked(void)
+{
+	pid_t started = __atomic_load_n(&owner, __ATOMIC_ACQUIRE);
+	if (started == 0)
+		return false;
+	return started != process_id() || (fork_mark != NULL && *fork_mark == 0);
+}
+
+/*
+ * become_new makes a forked child start afresh. Only this thread exists. The
+ * memory of the sockets' records is left alone: the heap may be in any state.
+ */
+static void become_new(void)
+{
+	pthread_mutex_t fresh_lock = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t fresh_changed = PTHREAD_COND_INITIALIZER;
+	lock = fresh_lock;
+	changed = fresh_changed;
+	for (struct conn *conn = conns; conn != NULL; conn = conn->next)
+		close_ours(&conn->socket);
+	close_ours(&control);
+	conns = NULL;
+	pooled = total = in_flight = 0;
+	state = DOWN;
+	fork_holds = false;
+	operations_abandon();
+	if (fork_mark != NULL)
+		*fork_mark = 1;
+	__atomic_store_n(&owner, 0, __ATOMIC_RELEASE);
+}
+
+static void before_fork(void)
+{
+	if (forked())
+		return;
+	struct timespec limit;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += FORK_LIMIT;
+	if (pthread_mutex_timedlock(&lock, &limit) != 0)
+		return; /* a fork from a signal handler that interrupted the holder: go on without */
+	fork_holder = pthread_self();
+	fork_holds = true;
+}
+
+static void after_fork_in_parent(void)
+{
+	if (!fork_holds || !pthread_equal(fork_holder, pthread_self()))
+		return;
+	fork_holds = false;
+	pthread_mutex_unlock(&lock);
+}
+
+static void after_fork_in_child(void)
+{
+	become_new();
+}
+
+/*
+ * pthread_atfork is linked statically by glibc and exists in musl only, its
+ * inner function exists in glibc only. Weak, so that one file loads in both.
+ */
+extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *) __attribute__((weak));
+extern int pthread_atfork(void (*)(void), void (*)(void), void (*)(void)) __attribute__((weak));
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+static bool register_fork_handlers(void)
+{
+	if (handlers_registered)
+		return true;
+	int failed = -1;
+	if (__register_atfork != NULL)
+		failed = __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, &__dso_handle);
+	else if (pthread_atfork != NULL)
+		failed = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	handlers_registered = failed == 0;
+	return handlers_registered;
+}
+
+static void make_fork_mark(void)
+{
+	if (fork_mark != NULL)
+		return;
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return;
+	if (madvise(page, size, MADV_WIPEONFORK) != 0) {
+		munmap(page, size);
+		return;
+	}
+	fork_mark = page;
+	*fork_mark = 1;
+}
+
+/* A host that unloads the module without C_Finalize leaves no descriptors and no token process behind. */
+__attribute__((destructor)) static void unload(void)
+{
+	if (forked() || pthread_mutex_trylock(&lock) != 0)
+		return;
+	if (state == READY || state == LOST) {
+		shut_all();
+		if (in_flight == 0)
+			close_all();
+		state = DOWN;
+	}
+	if (fork_mark != NULL) {
+		munmap((void *)fork_mark, (size_t)sysconf(_SC_PAGESIZE));
+		fork_mark = NULL;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+/* Start and stop. */
+
+/* greet announces us, and passes our standard output on: the log may go there where a setting says so. */
+static bool greet(void)
+{
+	struct wire_hello ours = hello();
+	int out = fcntl(STDOUT_FILENO, F_GETFD) >= 0 ? STDOUT_FILENO : -1;
+	return send_control(&ours, sizeof ours, out);
+}
+
+/* start begins with the lock held. */
+static CK_RV start(void)
+{
+	make_fork_mark();
+	if (!register_fork_handlers())
+		return CKR_HOST_MEMORY;
+	int theirs;
+	if (!socket_pair(SOCK_SEQPACKET, &control, &theirs)) {
+		complain("signkit: cannot make a socket for the token process: %s", strerror(errno));
+		return CKR_GENERAL_ERROR;
+	}
+	bool started = spawn_token_process(theirs);
+	close(theirs);
+	if (!started || !greet()) {
+		close_ours(&control);
+		return CKR_GENERAL_ERROR;
+	}
+	state = READY;
+	return CKR_OK;
+}
+
+/* wait_for_calls returns when no call is in flight, or after STOP_LIMIT. The lock is held. */
+static void wait_for_calls(void)
+{
+	struct timespec limit;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += STOP_LIMIT;
+	while (in_flight > 0)
+		if (pthread_cond_timedwait(&changed, &lock, &limit) != 0)
+			return;
+}
+
+CK_RV client_start(void)
+{
+	if (forked()) {
+		if (!copied())
+			return CKR_GENERAL_ERROR; /* a vfork child: what is here is its parent's */
+		become_new();
+	}
+	pthread_mutex_lock(&lock);
+	while (state == ENDING)
+		pthread_cond_wait(&changed, &lock);
+	CK_RV rv = CKR_CRYPTOKI_ALREADY_INITIALIZED;
+	if (state == LOST) {
+		wait_for_calls();
+		close_all();
+		state = DOWN;
+	}
+	if (state == DOWN) {
+		__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
+		rv = start();
+	}
+	pthread_mutex_unlock(&lock);
+	return rv;
+}
+
+CK_RV client_stop(void)
+{
+	if (forked())
+		return CKR_CRYPTOKI_NOT_INITIALIZED;
+	pthread_mutex_lock(&lock);
+	if (state != READY && state != LOST) {
+		pthread_mutex_unlock(&lock);
+		return CKR_CRYPTOKI_NOT_INITIALIZED;
+	}
+	state = ENDING;
+	shut_all();
+	pthread_cond_broadcast(&changed);
+	wait_for_calls();
+	if (in_flight == 0)
+		close_all();
+	state = DOWN;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	return CKR_OK;
+}
+
+CK_RV call_enter(void)
+{
+	if (forked())
+		return CKR_CRYPTOKI_NOT_INITIALIZED;
+	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+	pthread_mutex_lock(&lock);
+	if (state == LOST)
+		rv = CKR_DEVICE_ERROR;
+	if (state == READY) {
+		in_flight++;
+		rv = CKR_OK;
+	}
+	pthread_mutex_unlock(&lock);
+	return rv;
+}
+
+void call_leave(void)
+{
+	pthread_mutex_lock(&lock);
+	in_flight--;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+/* Data sockets. */
+
+static void unlink_conn(struct conn *conn)
+{
+	for (struct conn **at = &conns; *at != NULL; at = &(*at)->next)
+		if (*at == conn) {
+			*at = conn->next;
+			break;
+		}
+	total--;
+	if (!conn->bound)
+		pooled--;
+}
+
+/* take_idle returns an idle socket that is still ours. The lock is held. */
+static struct conn *take_idle(void)
+{
+	struct conn *conn = conns;
+	while (conn != NULL) {
+		struct conn *next = conn->next;
+		if (conn->idle) {
+			if (is_ours(&conn->socket)) {
+				conn->idle = false;
+				return conn;
+			}
+			unlink_conn(conn);
+			free(conn);
+		}
+		conn = next;
+	}
+	return NULL;
+}
+
+/* make_conn opens a data socket. NULL: errno tells whether to wait for another one. The lock is held. */
+static struct conn *make_conn(void)
+{
+	struct conn *conn = calloc(1, sizeof *conn);
+	if (conn == NULL)
+		return NULL;
+	int theirs;
+	if (!socket_pair(SOCK_STREAM, &conn->socket, &theirs)) {
+		free(conn);
+		return NULL;
+	}
+	char kind = WIRE_DATA_SOCKET;
+	bool sent = send_control(&kind, sizeof kind, theirs);
+	int saved = errno;
+	close(theirs);
+	if (!sent) {
+		close_ours(&conn->socket);
+		free(conn);
+		errno = saved;
+		return NULL;
+	}
+	conn->next = conns;
+	conns = conn;
+	pooled++;
+	total++;
+	return conn;
+}
+
+static bool out_of_descriptors(int reason)
+{
+	return reason == EMFILE || reason == ENFILE || reason == ETOOMANYREFS || reason == EINVAL;
+}
+
+/* wait_for_idle waits until something changed, at most a second. The lock is held. */
+static void wait_for_idle(void)
+{
+	struct timespec limit;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 1;
+	pthread_cond_timedwait(&changed, &lock, &limit);
+}
+
+/* acquire begins and ends with the lock held. */
+static CK_RV acquire(struct conn **out)
+{
+	for (;;) {
+		if (state == LOST)
+			return CKR_DEVICE_ERROR;
+		if (state != READY)
+			return CKR_CRYPTOKI_NOT_INITIALIZED;
+		if ((*out = take_idle()) != NULL)
+			return CKR_OK;
+		if (!is_ours(&control)) {
+			state = LOST;
+			shut_all();
+			continue;
+		}
+		if (pooled < POOL_SIZE && total < SOCKETS_MAX) {
+			if ((*out = make_conn()) != NULL)
+				return CKR_OK;
+			if (errno == ENOMEM)
+				return CKR_HOST_MEMORY;
+			if (!out_of_descriptors(errno)) {
+				state = LOST;
+				shut_all();
+				continue;
+			}
+		}
+		if (pooled == 0) /* nobody will give one back */
+			return CKR_HOST_MEMORY;
+		wait_for_idle();
+	}
+}
+
+CK_RV conn_acquire(struct conn **out)
+{
+	pthread_mutex_lock(&lock);
+	CK_RV rv = acquire(out);
+	pthread_mutex_unlock(&lock);
+	return rv;
+}
+
+void conn_release(struct conn *conn)
+{
+	pthread_mutex_lock(&lock);
+	if (conn->bound) {
+		conn->bound = false;
+		pooled++;
+	}
+	conn->idle = true;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+void conn_bind(struct conn *conn)
+{
+	pthread_mutex_lock(&lock);
+	conn->bound = true;
+	pooled--;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+}
+
+void conn_discard(struct conn *conn)
+{
+	pthread_mutex_lock(&lock);
+	unlink_conn(conn);
+	close_ours(&conn->socket);
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
+	free(conn);
+}
+
+/* Round trips. */
+
+CK_RV conn_send(struct conn *conn, uint32_t call, uint64_t handle, uint64_t number, struct span a, struct span b)
+{
+	struct wire_request request = {.call = call, .length = (uint32_t)(a.length + b.length), .handle = handle, .number = number};
+	struct iovec parts[3] = {
+		{.iov_base = &request, .iov_len = sizeof request},
+		{.iov_base = (void *)a.data, .iov_len = a.length},
+		{.iov_base = (void *)b.data, .iov_len = b.length},
+	};
+	if (!is_ours(&conn->socket))
+		return CKR_DEVICE_ERROR;
+	if (!send_all(conn->socket.fd, parts, 3))
+		return lose();
+	return CKR_OK;
+}
+
+/* read_hello checks who is at the other end, once per socket. */
+static bool read_hello(struct conn *conn)
+{
+	if (conn->greeted)
+		return true;
+	struct wire_hello ours = hello(), theirs;
+	if (!receive_all(conn->socket.fd, &theirs, sizeof theirs))
+		return false;
+	conn->greeted = true;
+	if (memcmp(&ours, &theirs, sizeof ours) == 0)
+		return true;
+	complain("signkit: this module (version %s) was given a token process of another version: install both files from one release", SIGNKIT_VERSION);
+	return false;
+}
+
+/* read_answer reads headers until one is the answer. */
+static bool read_answer(struct conn *conn, struct wire_reply *header)
+{
+	do {
+		if (!receive_all(conn->socket.fd, header, sizeof *header))
+			return false;
+		if (header->kind == WIRE_WORKING && header->length != 0)
+			return false;
+	} while (header->kind == WIRE_WORKING);
+	return header->kind == WIRE_ANSWER && header->length <= WIRE_MAX_PAYLOAD;
+}
+
+CK_RV conn_receive(struct conn *conn, struct reply *reply)
+{
+	*reply = (struct reply){0};
+	struct wire_reply header;
+	if (!is_ours(&conn->socket))
+		return CKR_DEVICE_ERROR;
+	if (!read_hello(conn) || !read_answer(conn, &header))
+		return lose();
+	if (header.length > 0) {
+		reply->payload = malloc(header.length);
+		if (reply->payload == NULL)
+			return CKR_HOST_MEMORY;
+		if (!receive_all(conn->socket.fd, reply->payload, header.length)) {
+			reply_free(reply);
+			return lose();
+		}
+	}
+	reply->rv = (CK_RV)header.rv;
+	reply->value = header.value;
+	reply->length = header.length;
+	return CKR_OK;
+}
+
+bool conn_answered(struct conn *conn)
+{
+	size_t skip = conn->greeted ? 0 : sizeof(struct wire_hello);
+	char peek[sizeof(struct wire_hello) + 1];
+	if (!is_ours(&conn->socket))
+		return true;
+	struct iovec part = {.iov_base = peek, .iov_len = skip + 1};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	ssize_t got = recvmsg(conn->socket.fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	return got == 0 || got > (ssize_t)skip;
+}
+
+CK_RV transact(uint32_t call, uint64_t handle, uint64_t number, struct span payload, struct reply *reply)
+{
+	struct conn *conn;
+	*reply = (struct reply){0};
+	if (payload.length > WIRE_MAX_PAYLOAD)
+		return CKR_ARGUMENTS_BAD;
+	CK_RV rv = conn_acquire(&conn);
+	if (rv != CKR_OK)
+		return rv;
+	rv = conn_send(conn, call, handle, number, payload, (struct span){0});
+	if (rv == CKR_OK)
+		rv = conn_receive(conn, reply);
+	if (rv != CKR_OK) {
+		conn_discard(conn);
+		return rv;
+	}
+	conn_release(conn);
+	return reply->rv;
+}
+
+CK_RV transact_fixed(uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size)
+{
+	struct reply reply;
+	CK_RV rv = transact(call, handle, number, (struct span){0}, &reply);
+	if (rv == CKR_OK) {
+		if (reply.length == size)
+			memcpy(out, reply.payload, size);
+		else
+			rv = CKR_DEVICE_ERROR;
+	}
+	reply_free(&reply);
+	return rv;
+}
+
+void reply_free(struct reply *reply)
+{
+	free(reply->payload);
+	reply->payload = NULL;
+	reply->length = 0;
+}
+
+CK_RV check_session(CK_SESSION_HANDLE session)
+{
+	struct reply reply;
+	CK_RV rv = transact(WIRE_CHECK_SESSION, session, 0, (struct span){0}, &reply);
+	reply_free(&reply);
+	return rv;
+}

@@ -1,0 +1,427 @@
+/*
+ * operation.c: sign operations (PKCS #11 v2.40, section 5.11, signing
+ * functions). An operation owns one data socket from C_SignInit to its end, so
+ * that its parts cannot change order. Parts are collected and sent without
+ * waiting for an answer; each has a number, and the last message carries the
+ * count of bytes, so that the token process never signs a shortened text.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "module.h"
+
+struct operation {
+	struct operation *next;
+	CK_SESSION_HANDLE session;
+	struct conn *conn;
+	CK_ULONG signature_length;
+	bool multi_part; /* the mechanism takes C_SignUpdate */
+	bool updated;    /* C_SignUpdate was called */
+	bool streaming;  /* messages without an answer were sent */
+	bool busy;       /* a thread is in a call with it */
+	unsigned char *buffer;
+	size_t buffered;
+	uint64_t sequence, bytes;
+};
+
+static struct operation *operations;
+
+void operations_abandon(void)
+{
+	operations = NULL;
+}
+
+static struct operation **find(CK_SESSION_HANDLE session)
+{
+	struct operation **at = &operations;
+	while (*at != NULL && (*at)->session != session)
+		at = &(*at)->next;
+	return at;
+}
+
+static void destroy(struct operation *operation)
+{
+	free(operation->buffer);
+	free(operation);
+}
+
+void operations_free(void)
+{
+	while (operations != NULL) {
+		struct operation *operation = operations;
+		operations = operation->next;
+		destroy(operation);
+	}
+}
+
+/*
+ * take marks the operation of a session as busy and returns it. Without one,
+ * rv says whether the session or only the operation is missing.
+ */
+static struct operation *take(CK_SESSION_HANDLE session, CK_RV *rv)
+{
+	state_lock();
+	struct operation *operation = *find(session);
+	if (operation != NULL && operation->busy)
+		operation = NULL; /* another thread is ending it */
+	if (operation != NULL)
+		operation->busy = true;
+	state_unlock();
+	*rv = CKR_OK;
+	if (operation == NULL) {
+		*rv = check_session(session);
+		if (*rv == CKR_OK)
+			*rv = CKR_OPERATION_NOT_INITIALIZED;
+	}
+	return operation;
+}
+
+/* keep gives an operation back that goes on. */
+static void keep(struct operation *operation)
+{
+	state_lock();
+	operation->busy = false;
+	state_unlock();
+}
+
+static void forget(struct operation *operation)
+{
+	state_lock();
+	struct operation **at = find(operation->session);
+	if (*at == operation)
+		*at = operation->next;
+	state_unlock();
+}
+
+/* end removes the operation; its socket is used again only where nothing can be left on it. */
+static void end(struct operation *operation, bool reusable)
+{
+	forget(operation);
+	if (reusable)
+		conn_release(operation->conn);
+	else
+		conn_discard(operation->conn);
+	destroy(operation);
+}
+
+/* cancel ends the operation here and in the token process, which then takes another C_SignInit. */
+static void cancel(struct operation *operation)
+{
+	struct reply reply;
+	CK_RV rv = conn_send(operation->conn, WIRE_SIGN_CANCEL, operation->session, 0, (struct span){0}, (struct span){0});
+	if (rv == CKR_OK)
+		rv = conn_receive(operation->conn, &reply);
+	if (rv == CKR_OK)
+		reply_free(&reply);
+	end(operation, rv == CKR_OK && !operation->streaming);
+}
+
+void operations_forget(CK_SESSION_HANDLE session)
+{
+	for (;;) {
+		state_lock();
+		struct operation *operation = operations;
+		while (operation != NULL && (operation->busy || (session != 0 && operation->session != session)))
+			operation = operation->next;
+		if (operation != NULL)
+			operation->busy = true;
+		state_unlock();
+		if (operation == NULL)
+			return;
+		end(operation, false);
+	}
+}
+
+static bool has_operation(CK_SESSION_HANDLE session)
+{
+	state_lock();
+	bool found = *find(session) != NULL;
+	state_unlock();
+	return found;
+}
+
+static CK_RV add(CK_SESSION_HANDLE session, struct conn *conn, const struct reply *reply)
+{
+	uint64_t flags = 0;
+	struct operation *operation = calloc(1, sizeof *operation);
+	if (operation == NULL)
+		return CKR_HOST_MEMORY;
+	if (reply->length == sizeof flags)
+		memcpy(&flags, reply->payload, sizeof flags);
+	operation->session = session;
+	operation->conn = conn;
+	operation->signature_length = (CK_ULONG)reply->value;
+	operation->multi_part = (flags & WIRE_MULTI_PART) != 0;
+	conn_bind(conn);
+	state_lock();
+	operation->next = operations;
+	operations = operation;
+	state_unlock();
+	return CKR_OK;
+}
+
+static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	if (mechanism == NULL || (mechanism->pParameter == NULL && mechanism->ulParameterLen != 0))
+		return CKR_ARGUMENTS_BAD;
+	if (mechanism->ulParameterLen > WIRE_MAX_PAYLOAD / 2)
+		return CKR_MECHANISM_PARAM_INVALID;
+	if (has_operation(session))
+		return CKR_OPERATION_ACTIVE;
+	struct conn *conn;
+	CK_RV rv = conn_acquire(&conn);
+	if (rv != CKR_OK)
+		return rv;
+	uint64_t type = mechanism->mechanism;
+	struct span head = {&type, sizeof type};
+	struct span parameter = {mechanism->pParameter, mechanism->ulParameterLen};
+	struct reply reply;
+	rv = conn_send(conn, WIRE_SIGN_INIT, session, key, head, parameter);
+	if (rv == CKR_OK)
+		rv = conn_receive(conn, &reply);
+	if (rv != CKR_OK) {
+		conn_discard(conn);
+		return rv;
+	}
+	rv = reply.rv;
+	if (rv != CKR_OK) {
+		conn_release(conn);
+	} else {
+		rv = add(session, conn, &reply);
+		if (rv != CKR_OK)
+			conn_discard(conn);
+	}
+	reply_free(&reply);
+	return rv;
+}
+
+/* length_query answers a call that has no room for the signature; false: there is room. */
+static bool length_query(const struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len, CK_RV *rv)
+{
+	if (signature != NULL && *signature_len >= operation->signature_length)
+		return false;
+	*rv = signature == NULL ? CKR_OK : CKR_BUFFER_TOO_SMALL;
+	*signature_len = operation->signature_length;
+	return true;
+}
+
+/* finish receives the signature and ends the operation. */
+static CK_RV finish(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
+{
+	struct reply reply;
+	CK_RV rv = conn_receive(operation->conn, &reply);
+	if (rv != CKR_OK) {
+		end(operation, false);
+		return rv;
+	}
+	rv = reply.rv;
+	if (rv == CKR_OK) {
+		if (reply.length == operation->signature_length) {
+			memcpy(signature, reply.payload, reply.length);
+			*signature_len = (CK_ULONG)reply.length;
+		} else {
+			rv = CKR_DEVICE_ERROR;
+		}
+	}
+	reply_free(&reply);
+	end(operation, rv == CKR_OK || !operation->streaming);
+	return rv;
+}
+
+/* send_part sends one numbered message, or reports the answer that refuses the operation. */
+static CK_RV send_part(struct operation *operation, struct span part)
+{
+	if (operation->streaming && conn_answered(operation->conn)) {
+		struct reply reply;
+		CK_RV rv = conn_receive(operation->conn, &reply);
+		if (rv != CKR_OK)
+			return rv;
+		rv = reply.rv != CKR_OK ? reply.rv : CKR_DEVICE_ERROR;
+		reply_free(&reply);
+		return rv;
+	}
+	CK_RV rv = conn_send(operation->conn, WIRE_SIGN_UPDATE, operation->session, operation->sequence, part, (struct span){0});
+	if (rv != CKR_OK)
+		return rv;
+	operation->streaming = true;
+	operation->sequence++;
+	operation->bytes += part.length;
+	return CKR_OK;
+}
+
+static CK_RV flush(struct operation *operation)
+{
+	if (operation->buffered == 0)
+		return CKR_OK;
+	CK_RV rv = send_part(operation, (struct span){operation->buffer, operation->buffered});
+	operation->buffered = 0;
+	return rv;
+}
+
+static CK_RV send_directly(struct operation *operation, const CK_BYTE *part, CK_ULONG length)
+{
+	while (length > 0) {
+		size_t piece = length < WIRE_MAX_UPDATE ? length : WIRE_MAX_UPDATE;
+		CK_RV rv = send_part(operation, (struct span){part, piece});
+		if (rv != CKR_OK)
+			return rv;
+		part += piece;
+		length -= piece;
+	}
+	return CKR_OK;
+}
+
+static CK_RV update(struct operation *operation, const CK_BYTE *part, CK_ULONG length)
+{
+	if (length >= WIRE_COALESCE - operation->buffered) {
+		CK_RV rv = flush(operation);
+		if (rv != CKR_OK)
+			return rv;
+	}
+	if (length >= WIRE_COALESCE)
+		return send_directly(operation, part, length);
+	if (length == 0)
+		return CKR_OK;
+	if (operation->buffer == NULL && (operation->buffer = malloc(WIRE_COALESCE)) == NULL)
+		return CKR_HOST_MEMORY;
+	memcpy(operation->buffer + operation->buffered, part, length);
+	operation->buffered += length;
+	return CKR_OK;
+}
+
+/* fail_streaming ends an operation whose messages cannot be told apart from what follows. */
+static CK_RV fail_streaming(struct operation *operation, CK_RV rv)
+{
+	if (rv == CKR_HOST_MEMORY)
+		cancel(operation);
+	else
+		end(operation, false);
+	return rv;
+}
+
+static CK_RV sign_final(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
+{
+	CK_RV rv = flush(operation);
+	if (rv == CKR_OK)
+		rv = conn_send(operation->conn, WIRE_SIGN_FINAL, operation->session, operation->bytes, (struct span){0}, (struct span){0});
+	if (rv != CKR_OK)
+		return fail_streaming(operation, rv);
+	return finish(operation, signature, signature_len);
+}
+
+/* sign_whole is C_Sign after all checks. Long texts go the way of C_SignUpdate. */
+static CK_RV sign_whole(struct operation *operation, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
+{
+	if (data_len > WIRE_COALESCE) {
+		CK_RV rv = operation->multi_part ? update(operation, data, data_len) : CKR_DATA_LEN_RANGE;
+		if (rv == CKR_DATA_LEN_RANGE && !operation->streaming) {
+			cancel(operation);
+			return rv;
+		}
+		return rv == CKR_OK ? sign_final(operation, signature, signature_len) : fail_streaming(operation, rv);
+	}
+	CK_RV rv = conn_send(operation->conn, WIRE_SIGN, operation->session, 0, (struct span){data, data_len}, (struct span){0});
+	if (rv != CKR_OK) {
+		end(operation, false);
+		return rv;
+	}
+	return finish(operation, signature, signature_len);
+}
+
+static CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
+{
+	CK_RV rv;
+	struct operation *operation = take(session, &rv);
+	if (operation == NULL)
+		return signature_len == NULL ? CKR_ARGUMENTS_BAD : rv;
+	/* libp11 0.4.11 asks with no data for EC keys and goes on well only if this ends the operation. */
+	if (signature_len == NULL || (data == NULL && data_len != 0)) {
+		cancel(operation);
+		return CKR_ARGUMENTS_BAD;
+	}
+	if (operation->updated) {
+		cancel(operation);
+		return CKR_OPERATION_NOT_INITIALIZED;
+	}
+	if (length_query(operation, signature, signature_len, &rv)) {
+		keep(operation);
+		return rv;
+	}
+	return sign_whole(operation, data, data_len, signature, signature_len);
+}
+
+static CK_RV sign_update(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
+{
+	CK_RV rv;
+	struct operation *operation = take(session, &rv);
+	if (operation == NULL)
+		return part == NULL && part_len != 0 ? CKR_ARGUMENTS_BAD : rv;
+	if (part == NULL && part_len != 0)
+		rv = CKR_ARGUMENTS_BAD;
+	else if (!operation->multi_part)
+		rv = CKR_FUNCTION_NOT_SUPPORTED;
+	if (rv != CKR_OK) {
+		cancel(operation);
+		return rv;
+	}
+	operation->updated = true;
+	rv = update(operation, part, part_len);
+	if (rv != CKR_OK)
+		return fail_streaming(operation, rv);
+	keep(operation);
+	return CKR_OK;
+}
+
+CK_RV C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	CK_RV rv = call_enter();
+	if (rv != CKR_OK)
+		return rv;
+	rv = sign_init(session, mechanism, key);
+	call_leave();
+	return rv;
+}
+
+CK_RV C_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
+{
+	CK_RV rv = call_enter();
+	if (rv != CKR_OK)
+		return rv;
+	rv = sign(session, data, data_len, signature, signature_len);
+	call_leave();
+	return rv;
+}
+
+CK_RV C_SignUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
+{
+	CK_RV rv = call_enter();
+	if (rv != CKR_OK)
+		return rv;
+	rv = sign_update(session, part, part_len);
+	call_leave();
+	return rv;
+}
+
+CK_RV C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_len)
+{
+	CK_RV rv = call_enter();
+	if (rv != CKR_OK)
+		return rv;
+	struct operation *operation = take(session, &rv);
+	if (operation == NULL) {
+		if (signature_len == NULL)
+			rv = CKR_ARGUMENTS_BAD;
+	} else if (signature_len == NULL) {
+		cancel(operation);
+		rv = CKR_ARGUMENTS_BAD;
+	} else if (!operation->multi_part) {
+		cancel(operation);
+		rv = CKR_FUNCTION_NOT_SUPPORTED;
+	} else if (length_query(operation, signature, signature_len, &rv)) {
+		keep(operation);
+	} else {
+		rv = sign_final(operation, signature, signature_len);
+	}
+	call_leave();
+	return rv;
+}

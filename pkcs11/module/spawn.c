@@ -1,0 +1,322 @@
+/*
+ * spawn.c: finding and starting the token process.
+ *
+ * The process must not be a child that the host's own wait calls or SIGCHLD
+ * handler can see, and starting it must be cheap in a host of any size. So two
+ * clones share the host's memory: the first (exit signal 0) makes the second
+ * and ends at once; the second executes the program. Between clone and exec
+ * only raw system calls are made.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "module.h"
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+#define PROGRAM "signkit-tokend"
+#define STACK_SIZE (64 * 1024)
+#define HIGH_DESCRIPTOR 200
+#define SIGNALS 64
+
+extern char **environ;
+
+void complain(const char *format, ...)
+{
+	char line[PATH_MAX + 256];
+	va_list arguments;
+	va_start(arguments, format);
+	int length = vsnprintf(line, sizeof line - 1, format, arguments);
+	va_end(arguments);
+	if (length < 0)
+		return;
+	if ((size_t)length > sizeof line - 2)
+		length = sizeof line - 2;
+	line[length++] = '\n';
+	/* A console that nobody reads must not stop the host: try once. */
+	struct pollfd console = {.fd = STDERR_FILENO, .events = POLLOUT};
+	if (poll(&console, 1, 1000) != 1 || !(console.revents & POLLOUT))
+		return;
+	ssize_t ignored = write(STDERR_FILENO, line, (size_t)length);
+	(void)ignored;
+}
+
+int descriptor_above(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
+	if (high < 0)
+		high = fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (high != fd) {
+		int saved = errno;
+		close(fd);
+		errno = saved;
+	}
+	return high;
+}
+
+/* The environment: settings and what the CI system says of the job, nothing else. */
+
+static const char *const allowed_prefixes[] = {"SIGNPATH_", "SIGNKIT_", NULL};
+static const char *const allowed_names[] = {
+	"http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY",
+	"SSL_CERT_FILE", "SSL_CERT_DIR",
+	"HOME", "PATH", "TMPDIR", "LANG", "TZ",
+	"CI_JOB_URL", "CI_COMMIT_SHA",
+	"GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_SHA",
+	"BUILD_URL", "GIT_COMMIT",
+	"SYSTEM_COLLECTIONURI", "SYSTEM_TEAMPROJECT", "BUILD_BUILDID", "BUILD_SOURCEVERSION",
+	NULL,
+};
+
+static bool environment_allows(const char *entry)
+{
+	for (const char *const *prefix = allowed_prefixes; *prefix != NULL; prefix++)
+		if (strncmp(entry, *prefix, strlen(*prefix)) == 0)
+			return true;
+	for (const char *const *name = allowed_names; *name != NULL; name++) {
+		size_t length = strlen(*name);
+		if (strncmp(entry, *name, length) == 0 && entry[length] == '=')
+			return true;
+	}
+	return false;
+}
+
+/* token_environment returns a malloc'ed list of pointers into environ, empty under AT_SECURE. */
+static char **token_environment(bool secure)
+{
+	size_t count = 0;
+	if (!secure && environ != NULL)
+		while (environ[count] != NULL)
+			count++;
+	char **list = calloc(count + 1, sizeof *list);
+	if (list == NULL)
+		return NULL;
+	size_t kept = 0;
+	for (size_t i = 0; i < count; i++)
+		if (environ[i] != NULL && environment_allows(environ[i]))
+			list[kept++] = environ[i];
+	return list;
+}
+
+/* Where the program is. */
+
+static bool module_directory(char directory[PATH_MAX])
+{
+	Dl_info info;
+	if (dladdr((void *)(uintptr_t)C_GetFunctionList, &info) == 0 || info.dli_fname == NULL)
+		return false;
+	if (realpath(info.dli_fname, directory) == NULL)
+		return false;
+	char *slash = strrchr(directory, '/');
+	if (slash == NULL)
+		return false;
+	*slash = '\0';
+	return true;
+}
+
+static bool join(char out[PATH_MAX], const char *directory)
+{
+	int length = snprintf(out, PATH_MAX, "%s/%s", directory, PROGRAM);
+	return length > 0 && length < PATH_MAX;
+}
+
+static void find_program(bool secure, char path[PATH_MAX])
+{
+	char directory[PATH_MAX];
+	if (!secure) {
+		const char *named = secure_getenv("SIGNKIT_TOKEND");
+		if (named != NULL && *named != '\0' && strlen(named) < PATH_MAX) {
+			memcpy(path, named, strlen(named) + 1);
+			return;
+		}
+		if (module_directory(directory) && join(path, directory) && access(path, F_OK) == 0)
+			return;
+	}
+	join(path, SIGNKIT_LIBRARY_DIR);
+}
+
+/* The two clones. */
+
+struct start {
+	const char *path;
+	char *const *argv;
+	char *const *envp;
+	int control;
+	int verdict; /* written: errno of what failed; closed by exec */
+	char *leaf_stack;
+};
+
+struct kernel_sigaction {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	unsigned long mask;
+};
+
+static void fail(int verdict) __attribute__((noreturn));
+static void fail(int verdict)
+{
+	int32_t reason = errno;
+	syscall(SYS_write, verdict, &reason, sizeof reason);
+	for (;;)
+		syscall(SYS_exit_group, 1);
+}
+
+static int raw_dup_above(int fd, int lowest, int command)
+{
+	return (int)syscall(SYS_fcntl, fd, command, lowest);
+}
+
+static int leaf(void *argument)
+{
+	struct start *start = argument;
+	int verdict = raw_dup_above(start->verdict, 5, F_DUPFD_CLOEXEC);
+	int control = raw_dup_above(start->control, 5, F_DUPFD);
+	if (verdict < 0 || control < 0)
+		fail(verdict < 0 ? start->verdict : verdict);
+
+	struct kernel_sigaction standard = {0};
+	for (int number = 1; number <= SIGNALS; number++)
+		syscall(SYS_rt_sigaction, number, &standard, NULL, sizeof standard.mask);
+	syscall(SYS_setsid);
+
+	int null = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
+	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+		if (fd != STDERR_FILENO || syscall(SYS_fcntl, fd, F_GETFD) < 0)
+			syscall(SYS_dup3, null, fd, 0);
+
+	if (syscall(SYS_dup3, control, WIRE_CONTROL_FD, 0) < 0 || syscall(SYS_dup3, verdict, 4, O_CLOEXEC) < 0)
+		fail(verdict);
+	/* Older kernels lack this call; the token process then closes what it inherited. */
+	syscall(SYS_close_range, 5, ~0U, 0);
+
+	unsigned long none = 0;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+	syscall(SYS_execve, start->path, start->argv, start->envp);
+	fail(4);
+}
+
+static int middle(void *argument)
+{
+	struct start *start = argument;
+	if (clone(leaf, start->leaf_stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, start) < 0)
+		fail(start->verdict);
+	for (;;)
+		syscall(SYS_exit_group, 0);
+}
+
+/* guarded_stacks maps two stacks, each above a page that traps; NULL if there is no memory. */
+static char *guarded_stacks(size_t *size, size_t page)
+{
+	*size = 2 * (page + STACK_SIZE);
+	char *memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	mprotect(memory, page, PROT_NONE);
+	mprotect(memory + page + STACK_SIZE, page, PROT_NONE);
+	return memory;
+}
+
+/* clone_twice returns 0, or the errno of what kept the first clone from being made. */
+static int clone_twice(struct start *start)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), size;
+	char *stacks = guarded_stacks(&size, page);
+	if (stacks == NULL)
+		return ENOMEM;
+	char *middle_stack = stacks + page;
+	start->leaf_stack = stacks + page + STACK_SIZE + page;
+
+	int flags = CLONE_VM | CLONE_VFORK;
+	pid_t child = clone(middle, middle_stack + STACK_SIZE, flags, start);
+	if (child < 0 && errno == EINVAL) /* user-mode emulation knows no clone without a signal */
+		child = clone(middle, middle_stack + STACK_SIZE, flags | SIGCHLD, start);
+	int reason = child < 0 ? errno : 0;
+	if (child > 0)
+		while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR)
+			;
+	munmap(stacks, size);
+	return reason;
+}
+
+/* read_verdict returns 0 when the exec happened (end of file), else the errno that was sent. */
+static int read_verdict(int fd)
+{
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+	int ready;
+	do
+		ready = poll(&wait, 1, WIRE_SILENCE);
+	while (ready < 0 && errno == EINTR);
+	if (ready <= 0)
+		return ready == 0 ? ETIMEDOUT : errno;
+	int32_t reason = 0;
+	ssize_t length;
+	do
+		length = read(fd, &reason, sizeof reason);
+	while (length < 0 && errno == EINTR);
+	return length == (ssize_t)sizeof reason ? reason : 0;
+}
+
+/* run does what must not be interrupted: no signal handler and no cancellation in between. */
+static int run(struct start *start)
+{
+	int verdict[2];
+	if (pipe2(verdict, O_CLOEXEC) < 0)
+		return errno;
+	start->verdict = verdict[1];
+
+	int cancel_state;
+	unsigned long all = ~0UL, mask;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof all);
+	int reason = clone_twice(start);
+	close(verdict[1]);
+	if (reason == 0)
+		reason = read_verdict(verdict[0]);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+	pthread_setcancelstate(cancel_state, NULL);
+	close(verdict[0]);
+	return reason;
+}
+
+bool spawn_token_process(int control)
+{
+	int saved = errno;
+	bool secure = getauxval(AT_SECURE) != 0;
+	char path[PATH_MAX];
+	find_program(secure, path);
+	char **environment = token_environment(secure);
+	if (environment == NULL) {
+		complain("signkit: cannot start %s: no memory", path);
+		errno = saved;
+		return false;
+	}
+	char name[] = PROGRAM;
+	char *arguments[] = {name, NULL};
+	struct start start = {.path = path, .argv = arguments, .envp = environment, .control = control};
+	int reason = run(&start);
+	free(environment);
+	if (reason != 0)
+		complain("signkit: cannot start the token process %s: %s", path, strerror(reason));
+	errno = saved;
+	return reason == 0;
+}
