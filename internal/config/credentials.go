@@ -11,8 +11,12 @@ var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{1
 
 func setOrganization(_ *parser, c *Config, value string) error {
 	word := strings.TrimSpace(value)
-	if !uuid.MatchString(word) {
-		return fmt.Errorf("%q is not a uuid; copy the organization's id, in the form 01234567-89ab-cdef-0123-456789abcdef", value)
+	first, _, pin := strings.Cut(word, ":")
+	switch {
+	case pin && uuid.MatchString(first):
+		return errors.New("it holds a token as well; leave the uuid here and put what follows the colon into SIGNPATH_API_TOKEN")
+	case !uuid.MatchString(word): // not shown: it may be the token, in the wrong place
+		return errors.New("it is not a uuid; copy the organization's id, in the form 01234567-89ab-cdef-0123-456789abcdef")
 	}
 	c.OrganizationID = word
 	return nil

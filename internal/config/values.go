@@ -68,7 +68,7 @@ func boolean(field func(*Config) *bool) setter {
 		case "false", "0":
 			*field(c) = false
 		default:
-			return fmt.Errorf("%q is neither true nor false; use one of them", value)
+			return fmt.Errorf("%s is neither true nor false; use one of them", quote(value))
 		}
 		return nil
 	}
@@ -78,7 +78,7 @@ func integer(field func(*Config) *int, low, high int) setter {
 	return func(_ *parser, c *Config, value string) error {
 		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 		if err != nil || n != math.Trunc(n) || n < float64(low) || n > float64(high) {
-			return fmt.Errorf("%q is not a whole number from %d to %d", value, low, high)
+			return fmt.Errorf("%s is not a whole number from %d to %d", quote(value), low, high)
 		}
 		*field(c) = int(n)
 		return nil
@@ -91,11 +91,11 @@ func seconds(field func(*Config) *duration, low, high float64) setter {
 	return func(_ *parser, c *Config, value string) error {
 		word := strings.TrimSpace(value)
 		if !decimal.MatchString(word) {
-			return fmt.Errorf("%q is not a number of seconds; write digits with a decimal point, such as 1.16", value)
+			return fmt.Errorf("%s is not a number of seconds; write digits with a decimal point, such as 1.16", quote(value))
 		}
 		n, err := strconv.ParseFloat(word, 64)
 		if err != nil || n < low || n > high {
-			return fmt.Errorf("%q seconds are out of range; use %v to %v", value, low, high)
+			return fmt.Errorf("%s seconds are out of range; use %v to %v", word, low, high)
 		}
 		*field(c) = time.Duration(math.Round(n * float64(time.Second)))
 		return nil
@@ -117,7 +117,7 @@ func oneOf(field func(*Config) *string, words ...string) setter {
 	return func(_ *parser, c *Config, value string) error {
 		word := strings.ToLower(strings.TrimSpace(value))
 		if !slices.Contains(words, word) {
-			return fmt.Errorf("%q is unknown; use %s", value, strings.Join(words, ", "))
+			return fmt.Errorf("%s is unknown; use %s", quote(value), strings.Join(words, ", "))
 		}
 		*field(c) = word
 		return nil
@@ -129,7 +129,7 @@ func slug(field func(*Config) *string) setter {
 		word := strings.TrimSpace(value)
 		bad := func(r rune) bool { return r == '/' || unicode.IsSpace(r) || !unicode.IsPrint(r) }
 		if strings.ContainsFunc(word, bad) || word == "." || word == ".." {
-			return fmt.Errorf("%q is not a slug; give the project's slug and the policy's slug in a setting each", value)
+			return fmt.Errorf("%s is not a slug; give the project's slug and the policy's slug in a setting each", quote(value))
 		}
 		*field(c) = word
 		return nil

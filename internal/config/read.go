@@ -1,0 +1,49 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// readRegular reads a whole file of at most limit bytes. Pipes and devices are refused,
+// which could keep the process waiting or never end.
+func readRegular(name string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return data, nil
+}
+
+// readTokenFile reads a token from a file, as Docker and Kubernetes hand secrets out. The
+// line break that editors leave at the end does not belong to it.
+func readTokenFile(name string) (string, error) {
+	data, err := readRegular(name, longestToken+2)
+	if err != nil {
+		return "", fmt.Errorf("reading the token: %w", err)
+	}
+	token := strings.TrimRight(string(data), "\r\n")
+	if token == "" {
+		return "", errors.New("file " + name + " is empty; write the token into it")
+	}
+	return token, nil
+}
