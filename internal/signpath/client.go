@@ -1,0 +1,272 @@
+// Package signpath is the client of the signing service's REST API: it reads signing
+// policies and turns each into a Key, a crypto.Signer whose signatures are made by the
+// service over a digest that was computed here.
+//
+// A Client is safe for concurrent use. Nothing is requested before it is asked for, and
+// nothing but the sign route that worked and the certificate chains is remembered. Final
+// errors are returned and not logged; failed attempts that are repeated are logged.
+package signpath
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"signkit/internal/caller"
+	"signkit/internal/config"
+	"signkit/internal/logging"
+	"signkit/internal/version"
+)
+
+// Options are what a Client needs besides the settings. The zero value works.
+type Options struct {
+	Logger    *slog.Logger          // nil: nothing is logged
+	Redactor  *logging.Redactor     // gets the token and proxy passwords; nil: one of its own
+	Process   func() caller.Process // who asks for a signature; nil: not recorded
+	UserAgent string                // "" is "signkit/VERSION (linux; amd64)"
+
+	// For tests: time and randomness.
+	now   func() time.Time
+	sleep func(context.Context, time.Duration) error
+	rand  func() float64
+}
+
+// Client talks to one organization of a signing service.
+type Client struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	redactor *logging.Redactor
+	process  func() caller.Process
+	agent    string
+
+	root      string // {ApiUrl}/v1/{OrganizationId}
+	proxy     *url.URL
+	dialer    *dialer
+	transport *http.Transport
+	parallel  chan struct{} // one element per request in flight; nil: no bound
+
+	route        atomic.Int32 // index+1 of the sign route that worked
+	certificates shared[[]serviceCertificate]
+	pause        pause
+
+	now   func() time.Time
+	sleep func(context.Context, time.Duration) error
+	rand  func() float64
+}
+
+// New checks the settings that a connection needs (URL, credentials, proxies, certificate
+// files) and makes no connection. Its errors name the setting to change.
+func New(cfg *config.Config, o Options) (*Client, error) {
+	if err := cfg.CheckCredentials(); err != nil {
+		return nil, err
+	}
+	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent,
+		now: o.now, sleep: o.sleep, rand: o.rand}
+	c.setDefaults()
+	api, err := url.Parse(cfg.APIURL)
+	if err != nil || api.Host == "" {
+		return nil, fmt.Errorf("%s is not a URL", c.setting("SIGNPATH_API_URL"))
+	}
+	if err := checkRoute(cfg.SignRoute); err != nil {
+		return nil, err
+	}
+	c.root = strings.TrimSuffix(cfg.APIURL, "/") + "/v1/" + url.PathEscape(cfg.OrganizationID)
+	if err := c.connectVia(api); err != nil {
+		return nil, err
+	}
+	if cfg.MaxParallel > 0 {
+		c.parallel = make(chan struct{}, cfg.MaxParallel)
+	}
+	return c, nil
+}
+
+func (c *Client) setDefaults() {
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	if c.redactor == nil {
+		c.redactor = new(logging.Redactor)
+	}
+	c.redactor.Add(c.cfg.APIToken.Reveal())
+	if c.agent == "" {
+		c.agent = fmt.Sprintf("signkit/%s (%s; %s)", version.Version, runtime.GOOS, runtime.GOARCH)
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if c.sleep == nil {
+		c.sleep = sleepContext
+	}
+	if c.rand == nil {
+		c.rand = rand.Float64
+	}
+}
+
+// Close closes idle connections, also one that Prepare opened. Calls in flight go on.
+func (c *Client) Close() {
+	c.dialer.close()
+	c.transport.CloseIdleConnections()
+}
+
+// setting names a setting and where its value came from, for messages.
+func (c *Client) setting(name string) string {
+	if source := c.cfg.Source(name); source != "" && source != "default" && !strings.Contains(source, name) {
+		return fmt.Sprintf("%s (from %s)", name, c.clean(source, 200))
+	}
+	return name
+}
+
+// call is one request below the organization's root.
+type call struct {
+	method      string
+	path        string // escaped, without a leading slash
+	query       url.Values
+	contentType string
+	body        []byte
+	limit       int64 // largest answer in bytes; 0 is limitAnswer
+}
+
+func get(limit int64, segments ...string) call {
+	for i, s := range segments {
+		segments[i] = url.PathEscape(s)
+	}
+	return call{method: http.MethodGet, path: strings.Join(segments, "/"), limit: limit}
+}
+
+// path is what messages show of the call's URL.
+func (c *Client) path(q call) string {
+	path := c.root + "/" + q.path
+	if u, err := url.Parse(path); err == nil {
+		path = u.EscapedPath()
+	}
+	return c.clean(path, 300)
+}
+
+func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
+	target := c.root + "/" + q.path
+	if len(q.query) > 0 {
+		target += "?" + q.query.Encode()
+	}
+	r, err := http.NewRequestWithContext(ctx, q.method, target, bytes.NewReader(q.body))
+	if err != nil {
+		return nil, err
+	}
+	// The same for downloads: before its version 1.196 and up to 1.212 the service turned
+	// errors into 500 when another type was asked for.
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", c.agent)
+	r.Header.Set("Authorization", "Bearer "+c.cfg.APIToken.Reveal())
+	if q.contentType != "" {
+		r.Header.Set("Content-Type", q.contentType)
+	}
+	return r, nil
+}
+
+// attempt makes one HTTP request, within the time limit unless that is 0, and reads all of
+// the answer. Anything but a 2xx answer is an *Error.
+func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*answer, *Error) {
+	if err := c.waitPause(ctx); err != nil {
+		return nil, c.connectionError(q, err)
+	}
+	if err := c.acquire(ctx); err != nil {
+		return nil, c.connectionError(q, err)
+	}
+	defer c.release()
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	start := time.Now()
+	a, err := c.roundTrip(ctx, q)
+	if err != nil {
+		c.log.Debug("no answer", "method", q.method, "path", c.path(q), "error", c.clean(err.Error(), maxText))
+		return nil, c.connectionError(q, err)
+	}
+	c.log.Debug("answer", "method", q.method, "path", c.path(q), "status", a.status,
+		"bytes", len(a.body), "duration", time.Since(start))
+	if a.status < 200 || a.status > 299 {
+		return nil, c.statusError(q, a)
+	}
+	return a, nil
+}
+
+// roundTrip uses the transport directly: no redirect is followed, so the token stays here.
+func (c *Client) roundTrip(ctx context.Context, q call) (*answer, error) {
+	ctx, connected, err := c.dialer.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer connected()
+	r, err := c.request(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	limit := q.limit
+	if limit == 0 {
+		limit = limitAnswer
+	}
+	a, err := readAnswer(response, limit)
+	if err == nil {
+		// HTTP/1.1 connections are used again only after the end of the body was seen.
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1))
+	}
+	return a, err
+}
+
+func (c *Client) acquire(ctx context.Context) error {
+	if c.parallel == nil {
+		return ctx.Err()
+	}
+	select {
+	case c.parallel <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Client) release() {
+	if c.parallel != nil {
+		<-c.parallel
+	}
+}
+
+// redirectHint names the host that a refused redirect points to.
+func (c *Client) redirectHint(location string) string {
+	target, err := url.Parse(location)
+	if location == "" || err != nil {
+		return "redirects are not followed; check " + c.setting("SIGNPATH_API_URL")
+	}
+	where := "the same host"
+	if target.Host != "" {
+		where = target.Host
+		if target.Scheme != "" {
+			where = target.Scheme + "://" + where
+		}
+	}
+	return fmt.Sprintf("redirects are not followed, because the API token would travel to %s; check %s",
+		c.clean(where, 200), c.setting("SIGNPATH_API_URL"))
+}
+
+// asError finds the *Error in err.
+func asError(err error) (*Error, bool) {
+	var e *Error
+	ok := errors.As(err, &e)
+	return e, ok
+}

@@ -1,0 +1,229 @@
+package signpath
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+)
+
+var (
+	// ErrWrongSignature reports that the service answered, but not with a signature by the
+	// policy's key over the digest that was sent.
+	ErrWrongSignature = errors.New("the service's answer does not verify with the policy's public key")
+	// ErrTimeout reports that no complete answer came within the time for one attempt, or
+	// that a queued signing request was not done within the total time.
+	ErrTimeout = errors.New("timed out")
+	// ErrUnsupported reports a key type, hash or padding that cannot be asked of the service;
+	// no request was made.
+	ErrUnsupported = errors.New("not supported by the signing service")
+	// ErrDigestLength reports a digest whose length does not fit its hash; no request was made.
+	ErrDigestLength = errors.New("wrong digest length")
+	// ErrNotFound reports that the token's user may submit to no such signing policy.
+	ErrNotFound = errors.New("no such signing policy")
+)
+
+// Error is a failed call of the signing service, after all retries. Its texts are redacted,
+// bounded and free of control characters.
+type Error struct {
+	Method string
+	Path   string   // path of the URL, without the query
+	Status int      // HTTP status; 0 when there was no (complete) answer
+	Texts  []string // what the service said: errors, detail, title, else the start of the body
+	Fields []string // keys of the errors map (RFC 9457 extension of validation errors), sorted
+	// TraceID is the service's own name of the failed call, for its operator.
+	TraceID string
+	// Transient reports that the same call may succeed later: no answer, 429, 502, 503, 504.
+	Transient bool
+	Hint      string // what to check or change, naming the setting; may be empty
+	Cause     error  // nil when the service answered
+
+	cause      string // text of Cause, redacted
+	retry      bool   // worth another attempt now
+	unknown    bool   // the service may have acted although no answer came
+	retryAfter string // the Retry-After header, as received
+	body       string // start of the answer, for the log
+}
+
+// Error puts the cause first and what to do about it last, in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: ", e.Method, e.Path)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, "the service answered %s", statusText(e.Status))
+	}
+	if texts := strings.Join(e.Texts, "; "); texts != "" {
+		b.WriteString(": " + texts)
+	}
+	if e.cause != "" {
+		if e.Status != 0 {
+			b.WriteString(": ")
+		}
+		b.WriteString(e.cause)
+	}
+	if e.TraceID != "" {
+		fmt.Fprintf(&b, " (traceId %s)", e.TraceID)
+	}
+	if e.Hint != "" {
+		b.WriteString("; " + e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause, so that errors.Is finds ErrTimeout, context and x509 errors.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// namesPolicy reports whether the service rejected the policy itself, and not the data.
+func (e *Error) namesPolicy() bool {
+	return e.Status >= 400 && e.Status < 500 &&
+		e.hasField("SigningPolicySlug", "SigningPolicyId", "ProjectSlug")
+}
+
+func (e *Error) hasField(names ...string) bool {
+	for _, field := range e.Fields {
+		for _, name := range names {
+			if strings.EqualFold(field, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func statusText(status int) string {
+	if text := http.StatusText(status); text != "" {
+		return fmt.Sprintf("%d %s", status, text)
+	}
+	return fmt.Sprint(status)
+}
+
+// statusError makes the error of an answer that is not 2xx.
+func (c *Client) statusError(q call, a *answer) *Error {
+	p := readProblem(a.header, a.body)
+	e := &Error{
+		Method: q.method, Path: c.path(q), Status: a.status,
+		Texts: p.texts(c.clean), TraceID: c.clean(p.TraceID, 200), Fields: p.fields(),
+		Transient:  a.status == 429 || a.status >= 502 && a.status <= 504,
+		retry:      a.status == 429 || a.status >= 500,
+		unknown:    a.status >= 500,
+		retryAfter: a.header.Get("Retry-After"),
+		body:       c.clean(string(a.body), maxText),
+	}
+	for i, field := range e.Fields {
+		e.Fields[i] = c.clean(field, 100)
+	}
+	if a.status >= 300 && a.status < 400 {
+		e.Texts = nil
+		e.Hint = c.redirectHint(a.header.Get("Location"))
+		return e
+	}
+	e.Hint = c.statusHint(a.status, p)
+	return e
+}
+
+func (c *Client) statusHint(status int, p problem) string {
+	switch {
+	case status == http.StatusUnauthorized:
+		return "check " + c.setting("SIGNPATH_API_TOKEN")
+	case status == http.StatusForbidden:
+		return "check that the user of " + c.setting("SIGNPATH_API_TOKEN") + " is a submitter of this signing policy"
+	case p.html:
+		return "this is a web page, not the API: check " + c.setting("SIGNPATH_API_URL")
+	case status == http.StatusNotFound:
+		return "check " + c.setting("SIGNPATH_ORGANIZATION_ID") + " and " + c.setting("SIGNPATH_API_URL")
+	}
+	return ""
+}
+
+// connectionError makes the error of an attempt that got no complete answer.
+func (c *Client) connectionError(q call, err error) *Error {
+	e := &Error{Method: q.method, Path: c.path(q), Transient: true, retry: true, Cause: err}
+	if isTimeout(err) {
+		e.Cause = fmt.Errorf("%w: no answer within %s: %w", ErrTimeout, c.cfg.Timeouts.HTTPRequest, err)
+	}
+	e.cause = c.clean(e.Cause.Error(), maxText)
+	e.unknown = !beforeRequest(err)
+	e.Hint = c.connectionHint(err)
+	if hopeless(err) {
+		e.retry, e.Transient = false, false
+	}
+	return e
+}
+
+func (c *Client) connectionHint(err error) string {
+	var dns *net.DNSError
+	var proxy *proxyError
+	var local *net.OpError
+	switch {
+	case errors.As(err, &proxy):
+		return "check " + c.proxySetting()
+	case errors.As(err, &local) && local.Op == "proxyconnect":
+		return "check " + c.proxySetting()
+	case isUntrusted(err):
+		return "name the missing root certificate in " + c.setting("SIGNKIT_CA_FILE") +
+			", or check " + c.setting("SIGNPATH_API_URL")
+	case errors.As(err, &x509.HostnameError{}):
+		return "check the host name in " + c.setting("SIGNPATH_API_URL")
+	case isRemoteAlert(err):
+		return "the server refused the TLS connection: check " + c.setting("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") +
+			" and " + c.setting("SIGNPATH_API_URL")
+	case hopeless(err):
+		return "check " + c.setting("SIGNPATH_API_URL")
+	case errors.As(err, &dns):
+		return "check the host name in " + c.setting("SIGNPATH_API_URL") + ", and name resolution here"
+	case c.proxy != nil:
+		return "check " + c.proxySetting()
+	}
+	return "check " + c.setting("SIGNPATH_API_URL") + ", and whether this machine needs a proxy (http_proxy)"
+}
+
+// hopeless reports a failure that repeats itself however often one tries.
+func hopeless(err error) bool {
+	var proxy *proxyError
+	var record tls.RecordHeaderError
+	var verification *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &proxy):
+		return proxy.status < 500 && proxy.status != http.StatusTooManyRequests
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		return true
+	case errors.As(err, &verification), isUntrusted(err), isRemoteAlert(err):
+		return true
+	}
+	return strings.Contains(err.Error(), "unsupported protocol scheme")
+}
+
+func isUntrusted(err error) bool {
+	var authority x509.UnknownAuthorityError
+	var roots x509.SystemRootsError
+	return errors.As(err, &authority) || errors.As(err, &roots)
+}
+
+// isRemoteAlert reports a TLS alert that says no: bad or missing client certificate, no
+// common version or cipher. An internal error of the server is not among them.
+func isRemoteAlert(err error) bool {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {
+		return false
+	}
+	text := op.Err.Error()
+	return !strings.Contains(text, "internal error") && !strings.Contains(text, "user canceled")
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// beforeRequest reports that the failure came before anything could reach the service.
+func beforeRequest(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return hopeless(err) || errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
+}

@@ -1,0 +1,153 @@
+package signpath
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// connectVia builds the way to the API: proxy, TLS, dialer, transport.
+func (c *Client) connectVia(api *url.URL) error {
+	if err := checkScheme(api); err != nil {
+		return fmt.Errorf("%s: %w", c.setting("SIGNPATH_API_URL"), err)
+	}
+	var err error
+	if c.proxy, err = c.findProxy(api); err != nil {
+		return err
+	}
+	var secure *tls.Config
+	if api.Scheme == "https" {
+		if secure, err = c.tlsConfig(); err != nil {
+			return err
+		}
+	}
+	c.dialer = &dialer{address: hostPort(api), timeout: c.cfg.Timeouts.HTTPRequest}
+	c.transport = &http.Transport{
+		DialContext:         c.dialer.connect,
+		TLSClientConfig:     secure,
+		TLSHandshakeTimeout: c.cfg.Timeouts.HTTPRequest,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: max(c.cfg.MaxParallel, 8),
+		IdleConnTimeout:     90 * time.Second,
+	}
+	if c.proxy != nil {
+		c.transport.Proxy = http.ProxyURL(c.proxy)
+		c.transport.OnProxyConnectResponse = checkProxyAnswer
+		return nil
+	}
+	if secure != nil {
+		c.dialer.tls = secure.Clone()
+		c.dialer.tls.ServerName = api.Hostname()
+		c.dialer.tls.NextProtos = []string{"h2", "http/1.1"}
+		c.transport.DialTLSContext = c.dialer.connect
+	}
+	return nil
+}
+
+// checkScheme refuses what would show the token to the network.
+func checkScheme(api *url.URL) error {
+	switch api.Scheme {
+	case "https":
+		return nil
+	case "http":
+		if ip := net.ParseIP(api.Hostname()); api.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+			return nil
+		}
+		return errors.New("plain HTTP would show the API token to the network; use https")
+	}
+	return fmt.Errorf("unsupported protocol scheme %q; use https", api.Scheme)
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// findProxy applies http_proxy (also to an https API), https_proxy and no_proxy. The
+// password of a log-in is redacted from then on.
+func (c *Client) findProxy(api *url.URL) (*url.URL, error) {
+	plain, err := c.parseProxy("http_proxy", c.cfg.HTTPProxy)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := c.parseProxy("https_proxy", c.cfg.HTTPSProxy)
+	if err != nil {
+		return nil, err
+	}
+	if secure == nil {
+		secure = plain
+	}
+	settings := httpproxy.Config{HTTPProxy: proxyText(plain), HTTPSProxy: proxyText(secure), NoProxy: c.cfg.NoProxy}
+	proxy, err := settings.ProxyFunc()(api)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not usable", c.proxySetting()) // its own text shows the log-in
+	}
+	return proxy, nil
+}
+
+func proxyText(u *url.URL) string {
+	if u == nil {
+		return ""
+	}
+	return u.String()
+}
+
+// parseProxy accepts host:port and URLs. Its errors never show the value, which may hold a log-in.
+func (c *Client) parseProxy(name, value string) (*url.URL, error) {
+	if value == "" {
+		return nil, nil
+	}
+	if !strings.Contains(value, "://") {
+		value = "http://" + value
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%s must be host:port or a URL, with special characters of the log-in percent-encoded",
+			c.setting(name))
+	}
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+	default:
+		return nil, fmt.Errorf("%s: unsupported proxy scheme %q", c.setting(name), u.Scheme)
+	}
+	if password, ok := u.User.Password(); ok {
+		c.redactor.Add(password)
+	}
+	return u, nil
+}
+
+// proxySetting names the setting that the proxy came from.
+func (c *Client) proxySetting() string {
+	if c.cfg.HTTPSProxy != "" {
+		return c.setting("https_proxy")
+	}
+	return c.setting("http_proxy")
+}
+
+// proxyError is a proxy's refusal to connect to the API.
+type proxyError struct {
+	host   string
+	status int
+}
+
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("the proxy %s answered %s", e.host, statusText(e.status))
+}
+
+func checkProxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Response) error {
+	if r.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyError{host: proxy.Host, status: r.StatusCode}
+}
