@@ -1,0 +1,3 @@
+package mockapi
+
+func (s *Server) timeStamp(c *call) error { return notFound("") }
