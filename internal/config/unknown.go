@@ -44,11 +44,12 @@ func unknownKey(known []string, key string) string {
 			return fmt.Sprintf("%s has no effect any more; use %s", name, successor)
 		}
 	}
-	if s := settingNamed(key); s != nil && len(s.json) > 0 {
-		return fmt.Sprintf("%s is an environment variable; it is called %s here", quote(key), s.json[0])
-	}
-	if s := settingNamed(key); s != nil || key == tokenFileVariable || key == configFileVariable {
+	s := settingNamed(key)
+	switch {
+	case key == tokenFileVariable || key == configFileVariable || s != nil && len(s.json) == 0:
 		return fmt.Sprintf("%s has no effect here; set the environment variable of that name", quote(key))
+	case s != nil:
+		return fmt.Sprintf("%s is an environment variable; it is called %s here", quote(key), s.json[0])
 	}
 	return fmt.Sprintf("%s is not a setting and is ignored%s", quote(key), didYouMean(key, known))
 }
