@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// BaseURL is scheme, host and port: the admin side and /tsa lie below it.
+func (s *Server) BaseURL() string { return s.base }
+
 // APIURL is the base URL of the API, without a trailing slash.
 func (s *Server) APIURL() string { return s.base + "/Api" }
 
