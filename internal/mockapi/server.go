@@ -30,6 +30,7 @@ type Server struct {
 	orgs     []*organization
 	tokens   []string // of the first organization's users
 	ca       *authority
+	tsa      *timeStampAuthority
 	base     string // scheme://host:port
 	log      *log.Logger
 	queue    queue
@@ -86,6 +87,7 @@ func newServer(o Options) (*Server, error) {
 	if s.ca, err = newAuthority(s.state, length); err != nil {
 		return nil, err
 	}
+	s.tsa = &timeStampAuthority{state: s.state, ca: s.ca}
 	s.orgs, s.tokens, err = seed(s.cfg, s.state, s.ca)
 	return s, err
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
+	"fmt"
 	"net/http"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,4 +46,44 @@ func clientFor(t *testing.T, s *mockapi.Server) *http.Client {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+}
+
+var sharedServer struct {
+	once   sync.Once
+	server *mockapi.Server
+	err    error
+}
+
+// TestMain stops the service that tests share.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "mockapi-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	sharedDir = dir
+	code := m.Run()
+	if s := sharedServer.server; s != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		s.Close(ctx)
+		cancel()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+var sharedDir string
+
+// shared is one service with the built-in configuration. Tests that use it
+// change nothing: no faults, no clearing of its request log.
+func shared(t *testing.T) (*mockapi.Server, *http.Client) {
+	t.Helper()
+	sharedServer.once.Do(func() {
+		sharedServer.server, sharedServer.err = mockapi.Start(mockapi.Options{StateDir: sharedDir})
+	})
+	if sharedServer.err != nil {
+		t.Fatal(sharedServer.err)
+	}
+	return sharedServer.server, clientFor(t, sharedServer.server)
 }
