@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/images.sh [NAME…]
-# Builds the mock service's image and the tool images of images/matrix.json (all, or the named ones) as signkit:NAME.
+# Builds the images of images/matrix.json (all, or the named ones): signkit:NAME with the tools and signkit-verifier:NAME
+# to verify in; and signkit-mockapi, the mock service.
 # Run it after scripts/build.sh: binaries are copied in, never compiled inside.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,5 +34,6 @@ lines=$(matrix "$@")
 build signkit-mockapi images/mockapi/Dockerfile
 while IFS=$'\t' read -r name family packages; do
   base=$(scripts/base-image.sh "$name")
+  build "signkit-verifier:$name" images/verifier/Dockerfile --build-arg "BASE_IMAGE=$base"
   build "signkit:$name" "images/$family/Dockerfile" --build-arg "BASE_IMAGE=$base" --build-arg "PACKAGES=$packages"
 done <<<"$lines"

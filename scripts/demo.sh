@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# usage: scripts/demo.sh
+# Signs a file with openssl through the mock signing service and verifies it outside, with plain openssl.
+#
+# Leaves build/demo/FILE, FILE.sig, certificate.pem (the signer's), certificates.pem (it and the intermediate ones) and
+# signing-root.pem; leaves nothing running. Service and openssl run in containers, or, where SIGNKIT_NO_ENGINE tells why
+# there are none, as processes of this machine with its own openssl.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+key=demo/rsa-3072
+out=$PWD/build/demo
+work=$(mktemp -d) # tokens and keys of the mock service: gone at the end
+chmod 0700 "$work"
+mkdir "$work/state"
+network=signkit-demo-$$ service=signkit-demo-service-$$
+service_pid=
+
+cleanup() {
+  local status=$?
+  if [[ -n $service_pid ]]; then kill "$service_pid" 2>/dev/null && wait "$service_pid" 2>/dev/null || true; fi
+  if [[ -z ${SIGNKIT_NO_ENGINE-} ]]; then
+    if [[ $status -ne 0 ]]; then docker logs "$service" 2>&1 | tail -n 20 >&2 || true; fi
+    docker rm --force "$service" >/dev/null 2>&1 || true
+    docker network rm "$network" >/dev/null 2>&1 || true
+  fi
+  rm -rf "$work"
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+die() { echo "demo.sh: $*" >&2; exit 1; }
+line() { printf '  %-16s %s\n' "$1" "$2"; }
+
+times=''
+phase() { # phase NAME COMMAND…: runs it and notes the time
+  local name=$1 start=${EPOCHREALTIME/./}
+  shift
+  "$@"
+  local took=$(((${EPOCHREALTIME/./} - start) / 100000))
+  times+="$name $((took / 10)).$((took % 10)) s, "
+}
+
+# --- where things run -----------------------------------------------------------------------------------------------
+
+serve_in_container() {
+  docker network create "$network" >/dev/null
+  docker run --detach --init --name "$service" --network "$network" --network-alias signing-service \
+    --user "$(id -u):$(id -g)" --volume "$work/state:/state" \
+    signkit-mockapi serve --listen :8443 --host signing-service --state /state >/dev/null
+}
+
+serve_here() {
+  build/signkit-mockapi serve --listen 127.0.0.1:0 --state "$work/state" >"$work/service.log" 2>&1 &
+  service_pid=$!
+}
+
+# The service writes its settings when it is ready to serve.
+await_service() {
+  local tries
+  for ((tries = 0; tries < 300; tries++)); do
+    if [[ -s $work/state/env ]]; then return 0; fi
+    sleep 0.1
+  done
+  if [[ -s $work/service.log ]]; then cat "$work/service.log" >&2; fi
+  die "the mock service is not ready after 30 s"
+}
+
+# The settings reach the signing side in a file, so that the token shows in no list of processes.
+write_settings() {
+  (
+    umask 077
+    # shellcheck disable=SC1091
+    env -i bash -c 'set -a; source "$1"; env' - "$work/state/env" | grep -E '^SIGN(PATH|KIT)_' >"$work/settings"
+    echo "SIGNPATH_LOG_CONSOLE_LEVEL=error" >>"$work/settings"
+  )
+}
+
+in_container() { # in_container COMMAND…: in the image, as the calling user, in build/demo
+  docker run --rm --init --network "$network" --user "$(id -u):$(id -g)" --env-file "$work/settings" \
+    --env SIGNKIT_CA_FILE=/run/signkit/ca.pem --volume "$work/state/ca.pem:/run/signkit/ca.pem:ro" \
+    --volume "$out:/work" --workdir /work signkit:debian-13 "$@"
+}
+
+here() (
+  set -a
+  # shellcheck disable=SC1091
+  source "$work/settings"
+  set +a
+  cd "$out"
+  "$@"
+)
+
+if [[ -z ${SIGNKIT_NO_ENGINE-} ]]; then
+  tool=in_container
+  module=/usr/lib/signkit/libsignkit-pkcs11.so samples=/usr/share/signkit/samples
+  place="a container of signkit:debian-13, as user $(id -u)"
+else
+  tool=here
+  module=$PWD/build/libsignkit-pkcs11.so samples=$PWD/samples
+  place="this machine ($SIGNKIT_NO_ENGINE)"
+  export PKCS11_PROVIDER_MODULE=$module
+fi
+
+# --- the demonstration ----------------------------------------------------------------------------------------------
+
+start_service() {
+  if [[ $tool == in_container ]]; then serve_in_container; else serve_here; fi
+  await_service
+  write_settings
+}
+
+sign() { $tool "$samples/openssl/sign.sh" "$key" "$file"; }
+
+fetch_certificates() {
+  $tool pkcs11-tool --module "$module" --login --pin CONFIG --read-object --type cert \
+    --id "$(printf %s "$key" | od -An -v -tx1 | tr -d ' \n')" --output-file certificate.der >/dev/null
+  openssl x509 -inform DER -in "$out/certificate.der" -out "$out/certificate.pem"
+  rm "$out/certificate.der"
+  $tool p11tool --provider "$module" --login --set-pin CONFIG \
+    --export-chain "pkcs11:object=${key/\//%2F};type=cert" >"$out/certificates.pem"
+  cp "$work/state/signing-root.pem" "$out/signing-root.pem"
+}
+
+verify() { samples/openssl/verify.sh --root "$out/signing-root.pem" "$out/certificates.pem" "$1" "$out/$file.sig"; }
+
+verify_both() {
+  verify "$out/$file" >"$work/verified" || die "the signature does not verify"
+  cp "$out/$file" "$work/tampered"
+  printf x >>"$work/tampered"
+  if verify "$work/tampered" >/dev/null 2>&1; then die "the signature of the file verifies a tampered copy"; fi
+}
+
+# requests prints what the service was asked so far: "2 (GET MySigningPolicies 200, POST SignHash 200)".
+requests() {
+  local list
+  # shellcheck disable=SC2016
+  list=$($tool bash -c 'curl -fsS --cacert "$SIGNKIT_CA_FILE" "${SIGNPATH_API_URL%/Api}/_mock/requests"' |
+    tr -d ' \n' | grep -oE '"(method|path|status)":("[^"]*"|[0-9]+)' | cut -d: -f2- | tr -d '"' | paste -d ' ' - - - |
+    grep -v /healthz | sed -E 's#/[^ ?]*/##; s#\?[^ ]*##')
+  echo "$(wc -l <<<"$list") ($(paste -sd , <<<"$list" | sed 's/,/, /g'))"
+}
+
+rm -rf "$out"
+mkdir -p "$out"
+file=samples.tar.gz
+tar -czf "$out/$file" samples
+
+phase build scripts/build.sh
+if [[ $tool == in_container ]]; then phase images scripts/images.sh debian-13; fi
+phase service start_service
+phase signature sign
+made=$(requests)
+phase certificates fetch_certificates
+phase verification verify_both
+
+echo
+line file "build/demo/$file ($(stat -c %s "$out/$file") bytes)"
+line key "$key, held by the mock signing service, reached over TLS"
+line algorithm "RSA PKCS#1 v1.5 with SHA-256"
+line "signed on" "$place: $($tool openssl version | cut -d' ' -f1,2)"
+line requests "$made"
+line "signing request" "$(sed -n 's/.*"signingRequestId":"\([^"]*\)".*/\1/p' "$work/state/audit.jsonl" | tail -n 1)"
+line "verified by" "$(openssl version | cut -d' ' -f1,2) of this machine: chain to signing-root.pem and signature are good"
+line "tampered copy" "refused"
+line time "${times%, }"
