@@ -72,7 +72,7 @@ await_service() {
 write_settings() {
   (
     umask 077
-    # shellcheck disable=SC1091
+    # shellcheck disable=SC2016
     env -i bash -c 'set -a; source "$1"; env' - "$work/state/env" | grep -E '^SIGN(PATH|KIT)_' >"$work/settings"
     echo "SIGNPATH_LOG_CONSOLE_LEVEL=error" >>"$work/settings"
   )

@@ -132,15 +132,6 @@ func (s *service) settings(more ...string) []string {
 	return list
 }
 
-func (s *service) setting(name string) string {
-	for _, v := range s.env {
-		if value, found := strings.CutPrefix(v, name+"="); found {
-			return value
-		}
-	}
-	return ""
-}
-
 func (s *service) call(t *testing.T, method, path string) []byte {
 	t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, s.admin+path, nil)
