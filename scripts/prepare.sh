@@ -34,6 +34,7 @@ present() { # present TOOL: reports whether this machine has it
   case $1 in
     python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     gcc) command -v gcc >/dev/null && [[ -e /usr/include/stdlib.h ]] ;;
+    openssl-pkcs11) openssl engine pkcs11 >/dev/null 2>&1 || openssl list -provider pkcs11 -providers >/dev/null 2>&1 ;;
     docker) command -v docker >/dev/null ;;
     dockerd) command -v dockerd >/dev/null && command -v iptables >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
@@ -45,6 +46,9 @@ package() { # package TOOL: the Debian packages that bring it
     go) echo golang-go ;;
     gcc) echo "gcc libc6-dev" ;;
     dockerd) echo "docker.io iptables" ;;
+    openssl-pkcs11) echo libengine-pkcs11-openssl ;;
+    pkcs11-tool) echo opensc ;;
+    p11tool) echo gnutls-bin ;;
     *) echo "$1" ;;
   esac
 }
@@ -140,6 +144,11 @@ release_engine() {
 }
 
 need_engine() {
+  if [[ -n ${DOCKER_HOST-} ]]; then
+    provide docker && answers && return 0
+    no_engine="no Docker engine answers at DOCKER_HOST=$DOCKER_HOST"
+    return 1
+  fi
   if [[ $(id -u) -ne 0 || ! -d $locks ]]; then
     provide docker && answers && return 0
     no_engine="no Docker engine answers, and only root may start one"
@@ -167,6 +176,7 @@ if [[ $engine == yes ]]; then
   else
     export SIGNKIT_NO_ENGINE=$no_engine
     say "going on without containers: $no_engine"
+    if [[ $job == demo ]]; then provide openssl-pkcs11 pkcs11-tool p11tool; fi
   fi
 fi
 
