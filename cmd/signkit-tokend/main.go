@@ -1,0 +1,49 @@
+// Command signkit-tokend is the token process behind the PKCS#11 module: the
+// module starts one for each host process, passes it a socket and asks it
+// everything. It ends with its host.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"signkit/internal/version"
+	"signkit/pkcs11/token"
+	"signkit/pkcs11/wire"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		fmt.Println("signkit-tokend", version.Version)
+		return
+	}
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintf(os.Stderr, "signkit-tokend: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	control, err := token.OpenControl(wire.ControlFD)
+	if err != nil {
+		return err
+	}
+	directory := detach()
+	stdout, err := control.Greet(version.Version)
+	if errors.Is(err, token.ErrHostGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	go watchHost(control.Peer())
+	t, finish := newToken(directory, control.Peer(), stdout)
+	defer finish()
+	t.Prepare(ctx)
+	if err := control.Serve(ctx, t, version.Version); !errors.Is(err, token.ErrHostGone) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package token
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+
+	"signkit/pkcs11/wire"
+)
+
+// search is what a template says about where to look.
+type search struct {
+	class    uint64
+	hasClass bool
+	names    []string // values of CKA_ID and CKA_LABEL
+	subject  []byte
+	hopeless bool // nothing here can match, whatever the service has
+}
+
+func readTemplate(template []wire.Attribute) search {
+	var s search
+	for _, a := range template {
+		switch a.Type {
+		case ckaClass:
+			s.hasClass = true
+			if s.hopeless = s.hopeless || len(a.Value) != 8; !s.hopeless {
+				s.class = binary.NativeEndian.Uint64(a.Value)
+				s.hopeless = s.class < ckoCertificate || s.class > ckoPrivateKey
+			}
+		case ckaToken:
+			s.hopeless = s.hopeless || !slices.Equal(a.Value, yes)
+		case ckaID, ckaLabel:
+			s.names = append(s.names, string(a.Value))
+		case ckaSubject:
+			s.subject = a.Value
+		}
+	}
+	return s
+}
+
+// wanted is the policy that a search names; ok is false where it cannot be
+// one, and then only what is known already can match.
+func (s *search) wanted() (n name, ok bool) {
+	for _, text := range s.names {
+		parsed, valid := parseName(text)
+		if !valid || n.one() && parsed != n {
+			return name{}, false
+		}
+		n = parsed
+	}
+	return n, true
+}
+
+// find runs a search: it asks the service for as little as can match.
+func (t *Token) find(ctx context.Context, template []wire.Attribute) ([]uint64, error) {
+	s := readTemplate(template)
+	wanted, nameable := s.wanted()
+	if nameable {
+		t.remember(wanted)
+	}
+	loggedIn := t.loggedIn()
+	if s.hopeless || !loggedIn && s.class == ckoPrivateKey {
+		return nil, nil
+	}
+	ring, err := t.visible()
+	if err != nil || ring == nil {
+		return nil, err
+	}
+	if nameable {
+		if err := ring.ensure(ctx, wanted); err != nil {
+			return nil, serviceFailure(err)
+		}
+	}
+	if s.subject != nil && (!s.hasClass || s.class == ckoCertificate) {
+		if err := ring.ensureIssuer(ctx, s.subject); err != nil {
+			t.log.Warn("the issuers' certificates cannot be read", "error", err)
+		}
+	}
+	handles := ring.matching(template, loggedIn)
+	if len(handles) == 0 && loggedIn {
+		t.explainNothing(&s, wanted, nameable)
+	}
+	return handles, nil
+}
+
+// explainNothing says why a search for a private key by name came back empty:
+// the tool itself only says that there is no key.
+func (t *Token) explainNothing(s *search, wanted name, nameable bool) {
+	if len(s.names) == 0 || s.hasClass && s.class != ckoPrivateKey {
+		return
+	}
+	limit := t.limit()
+	switch {
+	case !nameable:
+		t.log.Error("no such key: a key is named PROJECT/POLICY", "asked", s.names[0])
+	case !limit.covers(wanted):
+		t.log.Error("no such key: SIGNPATH_PROJECT_SLUG and SIGNPATH_SIGNING_POLICY_SLUG show another one only", "asked", wanted.String(), "shown", limit.String())
+	default:
+		t.log.Error("no such key: the token's user may submit to no such signing policy; check both slugs and the policy's submitters", "asked", wanted.String())
+	}
+}

@@ -1,0 +1,203 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+
+	"signkit/pkcs11/wire"
+)
+
+// Source lists the keys that one set of credentials may use.
+type Source interface {
+	// Keys returns the key of one policy, or all of a project, or all: an empty
+	// slug is any.
+	Keys(ctx context.Context, project, policy string) ([]Key, error)
+}
+
+// name is a policy's name, or a part of one: an empty slug is any.
+type name struct{ project, policy string }
+
+func (n name) String() string { return n.project + "/" + n.policy }
+
+// one reports whether the name is that of one policy.
+func (n name) one() bool { return n.project != "" && n.policy != "" }
+
+// covers reports whether a list of n holds everything that other names.
+func (n name) covers(other name) bool {
+	return (n.project == "" || n.project == other.project) && (n.policy == "" || n.policy == other.policy)
+}
+
+// parseName reads "project/policy".
+func parseName(s string) (name, bool) {
+	project, policy, found := strings.Cut(s, "/")
+	if !found || project == "" || policy == "" || strings.ContainsAny(policy, "/") || strings.ContainsFunc(s, notInSlug) {
+		return name{}, false
+	}
+	return name{project, policy}, true
+}
+
+func notInSlug(r rune) bool { return r <= ' ' || r == 0x7F }
+
+// keyring holds the objects of one set of credentials. What was asked for once
+// is kept; concurrent calls share one request.
+type keyring struct {
+	source  Source
+	limit   name // from the settings: nothing else is shown
+	handles func() uint64
+
+	mu      sync.Mutex
+	fetched []name
+	running map[name]*fetch
+	objects []*object
+	chains  map[Key]bool // whose issuers were asked for
+}
+
+type fetch struct {
+	done chan struct{}
+	err  error
+}
+
+func newKeyring(source Source, limit name, handles func() uint64) *keyring {
+	return &keyring{source: source, limit: limit, handles: handles, running: map[name]*fetch{}, chains: map[Key]bool{}}
+}
+
+// ensure fetches what n names unless it is here already.
+func (r *keyring) ensure(ctx context.Context, n name) error {
+	if !r.limit.covers(n) && n.one() {
+		return nil // the settings hide it
+	}
+	if !n.one() {
+		n = r.limit
+	}
+	r.mu.Lock()
+	if slices.ContainsFunc(r.fetched, func(have name) bool { return have.covers(n) }) {
+		r.mu.Unlock()
+		return nil
+	}
+	f := r.running[n]
+	if f == nil {
+		f = &fetch{done: make(chan struct{})}
+		r.running[n] = f
+		// The request outlives a caller that gives up: another may wait for it.
+		go r.fetch(context.WithoutCancel(ctx), n, f)
+	}
+	r.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *keyring) fetch(ctx context.Context, n name, f *fetch) {
+	defer close(f.done)
+	keys, err := r.source.Keys(ctx, n.project, n.policy)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.running, n)
+	if err != nil {
+		f.err = err
+		return
+	}
+	for _, key := range keys {
+		f.err = r.add(key)
+		if f.err != nil {
+			return
+		}
+	}
+	// A policy that is not there may be made in a moment: only what was found is kept.
+	if len(keys) > 0 || !n.one() {
+		r.fetched = append(r.fetched, n)
+	}
+}
+
+// add puts the objects of one key in, once.
+func (r *keyring) add(key Key) error {
+	if slices.ContainsFunc(r.objects, func(o *object) bool { return o.key != nil && o.key.ID() == key.ID() }) {
+		return nil
+	}
+	list, err := keyObjects(key)
+	if err != nil {
+		return err
+	}
+	r.append(list...)
+	return nil
+}
+
+func (r *keyring) append(list ...*object) {
+	for _, o := range list {
+		o.handle = r.handles()
+		r.objects = append(r.objects, o)
+	}
+}
+
+// drop forgets a key whose policy has changed, so that the next search asks again.
+func (r *keyring) drop(key Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.objects = slices.DeleteFunc(r.objects, func(o *object) bool { return o.key == key })
+	n, _ := parseName(key.ID())
+	r.fetched = slices.DeleteFunc(r.fetched, func(have name) bool { return have.covers(n) })
+	delete(r.chains, key)
+}
+
+// matching returns the visible objects that match, in a stable order.
+func (r *keyring) matching(template []wire.Attribute, private bool) []uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var handles []uint64
+	for _, o := range r.objects {
+		if (private || !o.private) && o.matches(template) {
+			handles = append(handles, o.handle)
+		}
+	}
+	return handles
+}
+
+func (r *keyring) object(handle uint64) *object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.objects {
+		if o.handle == handle {
+			return o
+		}
+	}
+	return nil
+}
+
+// ensureIssuer fetches the chains of those certificates that the subject of a
+// search issued. Without one no request is made.
+func (r *keyring) ensureIssuer(ctx context.Context, subject []byte) error {
+	for _, key := range r.issuedBy(subject) {
+		chain, err := key.Chain(ctx)
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		for _, c := range chain {
+			if !slices.ContainsFunc(r.objects, func(o *object) bool { return o.certificate != nil && o.certificate.Equal(c) }) {
+				r.append(issuerObject(c))
+			}
+		}
+		r.chains[key] = true
+		r.mu.Unlock()
+	}
+	return nil
+}
+
+func (r *keyring) issuedBy(subject []byte) []Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var keys []Key
+	for _, o := range r.objects {
+		c := o.certificate
+		if c != nil && o.key != nil && !r.chains[o.key] && bytes.Equal(c.RawIssuer, subject) && !bytes.Equal(c.RawIssuer, c.RawSubject) {
+			keys = append(keys, o.key)
+		}
+	}
+	return keys
+}

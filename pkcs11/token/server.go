@@ -1,0 +1,272 @@
+package token
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"signkit/pkcs11/wire"
+)
+
+// ErrHostGone means that the module closed the control socket, or its process ended.
+var ErrHostGone = errors.New("the host process is gone")
+
+// Control is the control socket: where the module announces itself and passes
+// its data sockets on.
+type Control struct {
+	fd int
+}
+
+// OpenControl takes the control socket over. It fails for a descriptor that is
+// none: the program was started by hand.
+func OpenControl(fd int) (*Control, error) {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_SEQPACKET {
+		return nil, errors.New("this program is started by the PKCS#11 module, not by hand")
+	}
+	unix.CloseOnExec(fd)
+	return &Control{fd}, nil
+}
+
+// Peer is the host's process id: that of the process that made the socket. 0
+// if it is in another PID namespace.
+func (c *Control) Peer() int {
+	peer, err := unix.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return 0
+	}
+	return int(peer.Pid)
+}
+
+// receive reads one packet and the descriptor that came with it, or nil.
+func (c *Control) receive(packet []byte) (n int, passed *os.File, err error) {
+	ancillary := make([]byte, unix.CmsgSpace(4*4))
+	for {
+		var an int
+		n, an, _, _, err = unix.Recvmsg(c.fd, packet, ancillary, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("reading the control socket: %w", err)
+		}
+		if n == 0 {
+			return 0, nil, ErrHostGone
+		}
+		return n, passedFile(ancillary[:an]), nil
+	}
+}
+
+func passedFile(ancillary []byte) *os.File {
+	var first *os.File
+	messages, _ := unix.ParseSocketControlMessage(ancillary)
+	for i := range messages {
+		fds, _ := unix.ParseUnixRights(&messages[i])
+		for _, fd := range fds {
+			if first != nil {
+				_ = unix.Close(fd)
+				continue
+			}
+			first = os.NewFile(uintptr(fd), "passed")
+		}
+	}
+	return first
+}
+
+// Greet reads the module's greeting. It returns the host's standard output, if
+// it passed one on.
+func (c *Control) Greet(buildID string) (stdout *os.File, err error) {
+	packet := make([]byte, wire.HelloSize+1)
+	n, stdout, err := c.receive(packet)
+	if err != nil {
+		return nil, err
+	}
+	return stdout, wire.CheckHello(packet[:n], buildID)
+}
+
+// Serve answers calls until the host is gone, whose error it returns.
+func (c *Control) Serve(ctx context.Context, t *Token, buildID string) error {
+	packet := make([]byte, 16)
+	for {
+		n, file, err := c.receive(packet)
+		if err != nil {
+			return err
+		}
+		if n != 1 || packet[0] != wire.DataSocket || file == nil {
+			return fmt.Errorf("%w: unknown packet on the control socket", wire.ErrMalformed)
+		}
+		go newSocket(file, t).serve(ctx, buildID)
+	}
+}
+
+// socket is one data socket. Reads block: a thread that waits in the kernel
+// answers sooner than the runtime's poller.
+type socket struct {
+	file   *os.File
+	reader *bufio.Reader
+	token  *Token
+	buffer []byte // of updates; made when the first comes
+
+	write sync.Mutex
+	begun *operation // C_SignInit came here; it may have ended
+	dead  bool       // an update failed and was answered: drop the rest
+}
+
+func newSocket(file *os.File, t *Token) *socket {
+	return &socket{file: file, reader: bufio.NewReaderSize(file, 4096), token: t}
+}
+
+// serve ends with the socket, and ends the operation that was bound to it.
+func (s *socket) serve(ctx context.Context, buildID string) {
+	defer s.file.Close()
+	defer s.abandon()
+	if _, err := s.file.Write(wire.Hello(buildID)); err != nil {
+		return
+	}
+	for {
+		header, err := wire.ReadRequest(s.reader)
+		if err != nil {
+			return
+		}
+		if header.Call == wire.SignUpdate {
+			err = s.update(header)
+		} else {
+			err = s.call(ctx, header)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *socket) abandon() {
+	if s.begun != nil {
+		s.begun.end()
+	}
+}
+
+func (s *socket) call(ctx context.Context, header wire.Request) error {
+	payload := make([]byte, header.Length)
+	if header.Call == wire.Login {
+		defer clear(payload) // the PIN
+	}
+	if _, err := io.ReadFull(s.reader, payload); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := func() {}
+	if calls[header.Call].waits {
+		stop = s.announce(cancel)
+	}
+	r := &request{Request: header, ctx: ctx, payload: wire.NewReader(payload), socket: s}
+	rv, res := s.token.handle(r)
+	stop()
+	if header.Call == wire.SignInit && rv == ckrOK {
+		s.remember(header.Handle)
+	}
+	if rv != ckrOK && rv != ckrAttributeTypeInvalid && rv != ckrAttributeSensitive {
+		res = result{}
+	}
+	return s.reply(wire.Answer, rv, res)
+}
+
+func (s *socket) remember(handle uint64) {
+	if session, err := s.token.session(handle); err == nil {
+		s.begun, _ = session.current(s)
+	}
+}
+
+func (s *socket) reply(kind uint32, rv Error, res result) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	_, err := s.file.Write(wire.AppendReply(nil, kind, uint64(rv), res.value, res.payload))
+	return err
+}
+
+// hangUpInterval is how soon a hang-up of the module ends a call that waits.
+const hangUpInterval = 250 * time.Millisecond
+
+// announce tells the module regularly that the call goes on, and cancels it
+// when the module hangs up. It runs until stop is called, which waits for it.
+func (s *socket) announce(cancel func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(hangUpInterval)
+		defer ticker.Stop()
+		for ticks := 1; ; ticks++ {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+			}
+			if s.hungUp() {
+				cancel()
+			}
+			if ticks%int(wire.WorkingInterval*time.Millisecond/hangUpInterval) == 0 {
+				_ = s.reply(wire.Working, ckrOK, result{})
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+func (s *socket) hungUp() bool {
+	poll := []unix.PollFd{{Fd: int32(s.file.Fd()), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n > 0 && poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// update hashes a part as it arrives. It has no answer; if it fails, the
+// operation ends with one, and what follows on this socket is dropped.
+func (s *socket) update(header wire.Request) error {
+	var o *operation
+	session, err := s.token.session(header.Handle)
+	if err == nil {
+		o, err = session.current(s)
+	}
+	if err == nil {
+		err = o.expectUpdate(header.Number)
+	}
+	if readErr := s.readUpdate(header.Length, o, err == nil); readErr != nil {
+		return readErr
+	}
+	if err == nil || s.dead {
+		return nil
+	}
+	s.dead = true
+	if o != nil {
+		o.end()
+	}
+	rv := returnValue(err)
+	s.token.report(context.Background(), "C_SignUpdate", rv, err)
+	return s.reply(wire.Answer, rv, result{})
+}
+
+func (s *socket) readUpdate(length uint32, o *operation, use bool) error {
+	if s.buffer == nil {
+		s.buffer = make([]byte, wire.Coalesce)
+	}
+	for left := int(length); left > 0; {
+		n, err := s.reader.Read(s.buffer[:min(left, len(s.buffer))])
+		if use {
+			o.update(s.buffer[:n])
+		}
+		left -= n
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
