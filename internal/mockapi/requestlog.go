@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -40,8 +39,8 @@ func (l *requestLog) number(ctx context.Context, conn net.Conn) context.Context 
 }
 
 // record notes every request as it arrives, and its status before the first byte of the answer goes out,
-// so that whoever has an answer also finds it in the list.
-func (l *requestLog) record(next http.HandlerFunc) http.HandlerFunc {
+// so that whoever has an answer also finds it in the list. At the end it prints the entry.
+func (l *requestLog) record(next http.HandlerFunc, print func(Request)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		entry := &Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery}
 		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
@@ -50,8 +49,15 @@ func (l *requestLog) record(next http.HandlerFunc) http.HandlerFunc {
 		l.mu.Lock()
 		l.list = append(l.list, entry)
 		l.mu.Unlock()
+		defer func() { print(l.copyOf(entry)) }() // also where next breaks the connection off
 		next(&statusWriter{ResponseWriter: w, log: l, entry: entry}, r)
 	}
+}
+
+func (l *requestLog) copyOf(r *Request) Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return *r
 }
 
 func (l *requestLog) snapshot() []Request {
@@ -91,7 +97,7 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Requests returns the requests since the start or the last ClearRequests, in
 // the order of their arrival. Calls of the admin side are not among them.
-func (s *Server) Requests() []Request { return slices.Clip(s.requests.snapshot()) }
+func (s *Server) Requests() []Request { return s.requests.snapshot() }
 
 // ClearRequests empties that list.
 func (s *Server) ClearRequests() { s.requests.clear() }

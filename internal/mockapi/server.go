@@ -37,6 +37,7 @@ type Server struct {
 	requests requestLog
 	faults   faultList
 	audit    *auditLog
+	fresh    freshConns
 
 	http     *http.Server
 	served   chan struct{} // closed when the accept loop has ended
@@ -146,7 +147,7 @@ func publicHost(hosts []string, ip net.IP) string {
 }
 
 func (s *Server) serveOn(ln net.Listener) {
-	record := s.requests.record(s.serve)
+	record := s.requests.record(s.serve, func(r Request) { s.log.Printf("%s %s %d", r.Method, r.Path, r.Status) })
 	s.http = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, adminPrefix) {
@@ -156,6 +157,7 @@ func (s *Server) serveOn(ln net.Listener) {
 			record(w, r)
 		}),
 		ConnContext:       s.requests.number,
+		ConnState:         s.fresh.track,
 		ErrorLog:          s.log,
 		ReadHeaderTimeout: 30 * time.Second,
 		MaxHeaderBytes:    64 << 10,
@@ -173,6 +175,7 @@ func (s *Server) serveOn(ln net.Listener) {
 // until ctx ends. The state folder stays.
 func (s *Server) Close(ctx context.Context) error {
 	s.stop()
+	s.fresh.closeAll()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		s.http.Close()

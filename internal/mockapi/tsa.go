@@ -27,8 +27,7 @@ var (
 	oidTSTInfo        = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 16, 1, 4}
 	oidTimeStampUsage = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}
 	oidExtKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 37}
-	// oidMockPolicy lies in the arc of UUID-derived identifiers (2.25), so it is nobody else's.
-	oidMockPolicy = asn1.ObjectIdentifier{2, 25, 1145862701, 1}
+	oidMockPolicy     = asn1.ObjectIdentifier{2, 999, 1} // 2.999 is the arc for examples
 )
 
 // imprintHashes are the digests the authority stamps.
