@@ -13,9 +13,16 @@ type Process struct {
 	Architecture string // "x64", "arm64"
 }
 
-// Describe reads what /proc and the system tell about a process. The function redact, which may be
-// nil, is applied to the command line after CleanCommandLine: it knows secrets by value.
+// Describe reads what /proc and the system tell about a process. The function redact,
+// which may be nil, is applied to the command line after CleanCommandLine: it knows
+// secrets by value.
 func Describe(pid int, redact func(string) string) Process {
-	return Process{PID: pid, CommandLine: commandLine(pid, redact), User: userName(pid),
-		OSType: "Linux", OSVersion: osVersion(), Architecture: architecture()}
+	return Process{
+		PID:          pid,
+		CommandLine:  commandLine(pid, redact),
+		User:         userName(pid),
+		OSType:       "Linux",
+		OSVersion:    osVersion(),
+		Architecture: architecture(),
+	}
 }

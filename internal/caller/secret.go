@@ -1,0 +1,92 @@
+package caller
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var camelCase = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+
+// secretName reports whether an option, variable or property of that name, with or
+// without its dashes, holds a secret. The last word of the name decides: a
+// token's file and a token's label are none.
+func secretName(name string) bool {
+	name = camelCase.ReplaceAllString(strings.TrimLeft(name, "-"), "$1-$2")
+	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
+	if len(words) == 0 || harmless(strings.Join(words, "-")) {
+		return false
+	}
+	last := words[len(words)-1]
+	if slices.Contains([]string{"pin", "puk", "pwd", "creds", "credentials", "bearer", "sopin", "userpin", "newpin"}, last) {
+		return true
+	}
+	for _, ending := range []string{"pass", "passwd", "password", "passphrase", "passin", "passout", "token", "secret", "apikey"} {
+		if strings.HasSuffix(last, ending) {
+			return true
+		}
+	}
+	return last == "value" && len(words) > 1 && words[len(words)-2] == "pin" ||
+		last == "key" && len(words) > 1 && slices.Contains([]string{"api", "secret", "access"}, words[len(words)-2])
+}
+
+// harmless lists options that read like secrets and take none.
+func harmless(name string) bool {
+	return slices.Contains([]string{"askpass", "readpass", "init-token", "init-pin", "change-pin", "unlock-pin"}, name)
+}
+
+// secretHeader reports whether an HTTP header of that name holds a secret.
+func secretHeader(name string) bool {
+	name = strings.ToLower(name)
+	return name == "authorization" || name == "proxy-authorization" || name == "cookie" || !strings.HasPrefix(name, "-") && secretName(name)
+}
+
+// authScheme reports whether the word is a scheme of the Authorization header (RFC 9110,
+// section 11.1), behind which the secret follows.
+func authScheme(word string) bool {
+	return slices.Contains([]string{"basic", "bearer", "digest", "negotiate", "token"}, strings.ToLower(word))
+}
+
+var (
+	organizationToken = regexp.MustCompile(`(?i)([0-9a-f]{8}(?:(?:-|%2d)[0-9a-f]{4}){3}(?:-|%2d)[0-9a-f]{12}(?::|%3a)).+`)
+	userInfo          = regexp.MustCompile(`(://)[^/?#]*@`)
+	opensslSource     = regexp.MustCompile(`(?i)(^|[^a-z0-9])(pass|pin|secret|hexkey|hexpass|hexsecret):.+`)
+	queryParameter    = regexp.MustCompile(`([?&])([A-Za-z0-9_.-]+)=([^&#]*)`)
+	authorization     = regexp.MustCompile(`(?i)(authorization(?::|%3a)).+`)
+	pinValue          = regexp.MustCompile(`(?i)pin-value(?:=|%3d)`)
+	attribute         = regexp.MustCompile(`^(?:[?&;]|%3[fb]|%26)[A-Za-z][A-Za-z0-9-]*(?:=|%3[dD])`)
+)
+
+// cleanWord replaces secrets inside one word without white space.
+func cleanWord(s string) string {
+	s = cleanPINValue(s)
+	s = organizationToken.ReplaceAllString(s, "${1}"+redacted)
+	s = userInfo.ReplaceAllString(s, "${1}"+redacted+"@")
+	s = opensslSource.ReplaceAllString(s, "${1}${2}:"+redacted)
+	s = authorization.ReplaceAllString(s, "${1}"+redacted)
+	if !strings.Contains(s, "://") {
+		return s // in a PKCS#11 URI token= is a label
+	}
+	return queryParameter.ReplaceAllStringFunc(s, func(parameter string) string {
+		name, _, _ := strings.Cut(parameter[1:], "=")
+		if !secretName(name) {
+			return parameter
+		}
+		return parameter[:1] + name + "=" + redacted
+	})
+}
+
+// cleanPINValue replaces the PIN of a PKCS#11 URI (RFC 7512, section 2.3). It ends where
+// the next attribute begins: a query's values may hold "?", and a path's "&".
+func cleanPINValue(s string) string {
+	var b strings.Builder
+	for at := pinValue.FindStringIndex(s); at != nil; at = pinValue.FindStringIndex(s) {
+		end := at[1]
+		for end < len(s) && s[end] != '"' && !attribute.MatchString(s[end:]) {
+			end++
+		}
+		b.WriteString(s[:at[1]] + redacted)
+		s = s[end:]
+	}
+	return b.String() + s
+}
