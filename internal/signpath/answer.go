@@ -18,8 +18,9 @@ const (
 	maxText  = 500 // characters of one text of the service in an error or a log record
 	maxTexts = 8   // texts in one error
 
-	limitAnswer = 1 << 20  // bytes of one answer
-	limitList   = 32 << 20 // bytes of a list of policies or certificates
+	limitError  int64 = 64 << 10 // bytes of an error that are read
+	limitAnswer int64 = 1 << 20  // bytes of one answer
+	limitList   int64 = 32 << 20 // bytes of a list of policies or certificates
 )
 
 // answer is a complete HTTP answer.
@@ -29,13 +30,18 @@ type answer struct {
 	body   []byte
 }
 
-// readAnswer reads all of the body, which must not be longer than limit bytes.
+// readAnswer reads all of the body, which must not be longer than limit bytes; of an error
+// it reads only the start.
 func readAnswer(r *http.Response, limit int64) (*answer, error) {
+	isError := r.StatusCode > 299
+	if isError {
+		limit = limitError
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer after %d bytes: %w", len(body), err)
 	}
-	if int64(len(body)) > limit {
+	if int64(len(body)) > limit && !isError {
 		return nil, &tooLargeError{limit}
 	}
 	return &answer{status: r.StatusCode, header: r.Header, body: body}, nil

@@ -7,25 +7,27 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
 const maxChain = 10 // issuers above a leaf
 
 // Chain returns the issuers of the key's certificate, from the one that signed it up to the
-// last one known, without the certificate itself; nil for keys without a certificate. Each is
+// last one known, without the certificate itself; nil for keys without
+// a certificate and for self-signed ones. Each is
 // checked to have signed the one before. They come from the service's certificates, which
 // many tokens may not read, and from SIGNKIT_CERTIFICATE_CHAIN_FILE; a chain that is incomplete or
 // empty is no error. It is fetched when first asked for, once for all keys of a Client.
 func (k *Key) Chain(ctx context.Context) ([]*x509.Certificate, error) {
-	if k.certificate == nil {
+	if k.certificate == nil || isSelfSigned(k.certificate) {
 		return nil, nil
 	}
 	chain, err := k.chain.get(ctx, k.fetchChain)
 	if err != nil {
 		return nil, fmt.Errorf("reading the issuers of %s: %w", k.client.clean(k.ID(), 200), err)
 	}
-	return append([]*x509.Certificate(nil), chain...), nil
+	return slices.Clone(chain), nil
 }
 
 func (k *Key) fetchChain(ctx context.Context) ([]*x509.Certificate, error) {
@@ -42,7 +44,7 @@ func (k *Key) fetchChain(ctx context.Context) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.client.setting("SIGNKIT_CERTIFICATE_CHAIN_FILE"), err)
 	}
-	return orderChain(k.certificate, append(issuers, more...)), nil
+	return orderChain(k.certificate, slices.Concat(issuers, more)), nil
 }
 
 func readChainFile(file string) ([]*x509.Certificate, error) {

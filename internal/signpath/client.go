@@ -9,13 +9,14 @@ package signpath
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"runtime"
 	"strings"
@@ -161,8 +162,8 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The same for downloads: before its version 1.196 and up to 1.212 the service turned
-	// errors into 500 when another type was asked for.
+	// For downloads too: services before 1.212 turn an error into a 500 when it is to be
+	// told in another type.
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", c.agent)
 	r.Header.Set("Authorization", "Bearer "+c.cfg.APIToken.Reveal())
@@ -176,10 +177,10 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 // the answer. Anything but a 2xx answer is an *Error.
 func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*answer, *Error) {
 	if err := c.waitPause(ctx); err != nil {
-		return nil, c.connectionError(q, err)
+		return nil, c.connectionError(q, err, false)
 	}
 	if err := c.acquire(ctx); err != nil {
-		return nil, c.connectionError(q, err)
+		return nil, c.connectionError(q, err, false)
 	}
 	defer c.release()
 	if limit > 0 {
@@ -188,10 +189,10 @@ func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*ans
 		defer cancel()
 	}
 	start := time.Now()
-	a, err := c.roundTrip(ctx, q)
+	a, sent, err := c.roundTrip(ctx, q)
 	if err != nil {
 		c.log.Debug("no answer", "method", q.method, "path", c.path(q), "error", c.clean(err.Error(), maxText))
-		return nil, c.connectionError(q, err)
+		return nil, c.connectionError(q, err, sent)
 	}
 	c.log.Debug("answer", "method", q.method, "path", c.path(q), "status", a.status,
 		"bytes", len(a.body), "duration", time.Since(start))
@@ -202,31 +203,28 @@ func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*ans
 }
 
 // roundTrip uses the transport directly: no redirect is followed, so the token stays here.
-func (c *Client) roundTrip(ctx context.Context, q call) (*answer, error) {
+// sent reports that the request had a connection, so the service may have seen it.
+func (c *Client) roundTrip(ctx context.Context, q call) (_ *answer, sent bool, err error) {
 	ctx, connected, err := c.dialer.turn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer connected()
+	var carried atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { carried.Store(true) },
+	})
 	r, err := c.request(ctx, q)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	response, err := c.transport.RoundTrip(r)
 	if err != nil {
-		return nil, err
+		return nil, carried.Load(), err
 	}
 	defer response.Body.Close()
-	limit := q.limit
-	if limit == 0 {
-		limit = limitAnswer
-	}
-	a, err := readAnswer(response, limit)
-	if err == nil {
-		// HTTP/1.1 connections are used again only after the end of the body was seen.
-		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1))
-	}
-	return a, err
+	a, err := readAnswer(response, cmp.Or(q.limit, limitAnswer))
+	return a, true, err
 }
 
 func (c *Client) acquire(ctx context.Context) error {

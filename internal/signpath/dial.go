@@ -209,7 +209,7 @@ func (d *dialer) turn(ctx context.Context) (_ context.Context, connected func(),
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return nil, nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
 		}
 	}
 }

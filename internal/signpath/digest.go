@@ -119,6 +119,9 @@ func planECDSA(public *ecdsa.PublicKey, digest []byte, opts crypto.SignerOpts) (
 	if len(digest) == 0 {
 		return nil, fmt.Errorf("%w: 0 bytes", ErrDigestLength)
 	}
+	if r.hash > crypto.BLAKE2b_512 { // the last one; Size panics above it
+		return nil, fmt.Errorf("%w: %s", ErrUnsupported, r.hash)
+	}
 	if r.hash != 0 {
 		if err := checkLength(r.hash, digest); err != nil {
 			return nil, err

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 )
 
 var (
@@ -24,8 +23,6 @@ var (
 	ErrUnsupported = errors.New("not supported by the signing service")
 	// ErrDigestLength reports a digest whose length does not fit its hash; no request was made.
 	ErrDigestLength = errors.New("wrong digest length")
-	// ErrNotFound reports that the token's user may submit to no such signing policy.
-	ErrNotFound = errors.New("no such signing policy")
 )
 
 // Error is a failed call of the signing service, after all retries. Its texts are redacted,
@@ -140,22 +137,23 @@ func (c *Client) statusHint(status int, p problem) string {
 	return ""
 }
 
-// connectionError makes the error of an attempt that got no complete answer.
-func (c *Client) connectionError(q call, err error) *Error {
+// connectionError makes the error of an attempt that got no complete answer; sent says
+// whether the request was given to a connection.
+func (c *Client) connectionError(q call, err error, sent bool) *Error {
 	e := &Error{Method: q.method, Path: c.path(q), Transient: true, retry: true, Cause: err}
 	if isTimeout(err) {
 		e.Cause = fmt.Errorf("%w: no answer within %s: %w", ErrTimeout, c.cfg.Timeouts.HTTPRequest, err)
 	}
 	e.cause = c.clean(e.Cause.Error(), maxText)
-	e.unknown = !beforeRequest(err)
-	e.Hint = c.connectionHint(err)
+	e.unknown = sent
+	e.Hint = c.connectionHint(err, sent)
 	if hopeless(err) {
 		e.retry, e.Transient = false, false
 	}
 	return e
 }
 
-func (c *Client) connectionHint(err error) string {
+func (c *Client) connectionHint(err error, sent bool) string {
 	var dns *net.DNSError
 	var proxy *proxyError
 	var local *net.OpError
@@ -176,6 +174,10 @@ func (c *Client) connectionHint(err error) string {
 		return "check " + c.setting("SIGNPATH_API_URL")
 	case errors.As(err, &dns):
 		return "check the host name in " + c.setting("SIGNPATH_API_URL") + ", and name resolution here"
+	case sent && isTimeout(err):
+		return "the time for one attempt is " + c.setting("SIGNPATH_TIMEOUTS_HTTP_REQUEST")
+	case sent:
+		return ""
 	case c.proxy != nil:
 		return "check " + c.proxySetting()
 	}
@@ -187,7 +189,10 @@ func hopeless(err error) bool {
 	var proxy *proxyError
 	var record tls.RecordHeaderError
 	var verification *tls.CertificateVerificationError
+	var large *tooLargeError
 	switch {
+	case errors.As(err, &large):
+		return true
 	case errors.As(err, &proxy):
 		return proxy.status < 500 && proxy.status != http.StatusTooManyRequests
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
@@ -218,12 +223,4 @@ func isRemoteAlert(err error) bool {
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// beforeRequest reports that the failure came before anything could reach the service.
-func beforeRequest(err error) bool {
-	var op *net.OpError
-	var dns *net.DNSError
-	return hopeless(err) || errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) ||
-		errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
 }

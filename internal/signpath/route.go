@@ -52,8 +52,11 @@ type signResult struct {
 // first that the service knows. It returns a result with a signature.
 func (c *Client) signHash(ctx context.Context, k *Key, r *signRequest) (*signResult, error) {
 	all := generations()
-	if i := c.fixedRoute(all); i >= 0 {
-		return c.signVia(ctx, all[i], k, r)
+	if i, pinned := c.fixedRoute(all); i >= 0 {
+		result, err := c.signVia(ctx, all[i], k, r)
+		if pinned || !errors.Is(err, errHashNotInGeneration) {
+			return result, err
+		}
 	}
 	var first error
 	for i, g := range all {
@@ -76,13 +79,13 @@ func (c *Client) signHash(ctx context.Context, k *Key, r *signRequest) (*signRes
 }
 
 // fixedRoute is the index of the route that is pinned or remembered, else -1.
-func (c *Client) fixedRoute(all []generation) int {
+func (c *Client) fixedRoute(all []generation) (i int, pinned bool) {
 	for i, g := range all {
 		if g.name == c.cfg.SignRoute {
-			return i
+			return i, true
 		}
 	}
-	return int(c.route.Load()) - 1
+	return int(c.route.Load()) - 1, false
 }
 
 // rememberRoute keeps the answer for the life of the client. first is nil when nothing had
