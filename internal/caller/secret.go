@@ -82,11 +82,15 @@ func cleanPINValue(s string) string {
 	var b strings.Builder
 	for at := pinValue.FindStringIndex(s); at != nil; at = pinValue.FindStringIndex(s) {
 		end := at[1]
-		for end < len(s) && s[end] != '"' && !attribute.MatchString(s[end:]) {
+		for end < len(s) && s[end] != '"' && !beginsAttribute(s[end:]) {
 			end++
 		}
 		b.WriteString(s[:at[1]] + redacted)
 		s = s[end:]
 	}
 	return b.String() + s
+}
+
+func beginsAttribute(s string) bool {
+	return strings.IndexByte("?&;%", s[0]) >= 0 && attribute.MatchString(s)
 }
