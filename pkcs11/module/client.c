@@ -365,9 +365,17 @@ static void make_fork_mark(void)
 	*fork_mark = 1;
 }
 
-/* A host that unloads the module without C_Finalize leaves no descriptors and no token process behind. */
+extern void __cxa_finalize(void *) __attribute__((weak));
+
+/*
+ * A host that unloads the module without C_Finalize leaves no descriptors, no
+ * token process and no fork handlers behind. (Handlers go with
+ * __cxa_finalize, which not every compiler's start files call.)
+ */
 __attribute__((destructor)) static void unload(void)
 {
+	if (__cxa_finalize != NULL)
+		__cxa_finalize(&__dso_handle);
 	if (forked() || pthread_mutex_trylock(&lock) != 0)
 		return;
 	if (state == READY || state == LOST) {

@@ -122,7 +122,7 @@ static char **token_environment(bool secure)
 static bool module_directory(char directory[PATH_MAX])
 {
 	Dl_info info;
-	if (dladdr((void *)(uintptr_t)C_GetFunctionList, &info) == 0 || info.dli_fname == NULL)
+	if (dladdr((void *)(uintptr_t)complain, &info) == 0 || info.dli_fname == NULL)
 		return false;
 	if (realpath(info.dli_fname, directory) == NULL)
 		return false;
@@ -316,7 +316,8 @@ bool spawn_token_process(int control)
 	int reason = run(&start);
 	free(environment);
 	if (reason != 0)
-		complain("signkit: cannot start the token process %s: %s", path, strerror(reason));
+		complain("signkit: cannot start the token process %s: %s%s", path, strerror(reason),
+			 reason == ENOENT ? " (it belongs beside the module or there; SIGNKIT_TOKEND names another place)" : "");
 	errno = saved;
 	return reason == 0;
 }
