@@ -53,7 +53,7 @@ func openssl(t *testing.T, args ...string) string {
 func needOpenSSL(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("no openssl here")
+		skip(t, "no openssl here")
 	}
 }
 

@@ -61,8 +61,6 @@ func serviceFailure(err error) error {
 		rv = ckrDeviceError
 	case errors.Is(err, signpath.ErrDigestLength):
 		rv = ckrDataLenRange
-	case errors.Is(err, signpath.ErrNotFound):
-		rv = ckrArgumentsBad
 	case errors.As(err, &service):
 		rv = statusValue(service)
 	case errors.Is(err, signpath.ErrTimeout):
