@@ -4,9 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -25,6 +27,11 @@ func TestDescribeAnotherProcess(t *testing.T) {
 
 	redact := func(s string) string { return strings.ReplaceAll(s, "known-secret", "[redacted]") }
 	p := Describe(cmd.Process.Pid, redact)
+	// The kernel reports a started program before its command line can be read.
+	for deadline := time.Now().Add(10 * time.Second); p.CommandLine == "" && time.Now().Before(deadline); {
+		runtime.Gosched()
+		p = Describe(cmd.Process.Pid, redact)
+	}
 	if p.PID != cmd.Process.Pid || !strings.HasPrefix(p.CommandLine, "cat - --pin=[redacted] [redacted] ää") {
 		t.Errorf("got %d %.60s", p.PID, p.CommandLine)
 	}

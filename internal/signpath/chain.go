@@ -31,7 +31,7 @@ func (k *Key) Chain(ctx context.Context) ([]*x509.Certificate, error) {
 }
 
 func (k *Key) fetchChain(ctx context.Context) ([]*x509.Certificate, error) {
-	issuers, serviceErr := k.client.issuersOf(ctx, k.certificate)
+	issuers, serviceErr := k.client.issuersOf(ctx, k)
 	chain := orderChain(k.certificate, issuers)
 	file := k.client.cfg.CertificateChainFile
 	if isComplete(k.certificate, chain) || file == "" {
@@ -96,25 +96,62 @@ func isComplete(leaf *x509.Certificate, chain []*x509.Certificate) bool {
 // serviceCertificate is one element of the certificates route.
 type serviceCertificate struct {
 	slug  string
-	leaf  []byte // DER
+	leaf  []byte // DER; nil where the list does not hold it
 	chain []*x509.Certificate
 }
 
-// issuersOf finds the leaf among the organization's certificates. A token that may not
-// read them, and a service that has no such route, know no issuers.
-func (c *Client) issuersOf(ctx context.Context, leaf *x509.Certificate) ([]*x509.Certificate, error) {
+// maxDetails bounds how many certificates are read one by one to find a leaf.
+const maxDetails = 32
+
+// issuersOf finds the key's leaf among the organization's certificates. A token that may not
+// read them, and a service that has no such route, know no issuers. Services differ in what
+// the list holds: where it has no certificates, they are read one by one, that of the policy
+// first.
+func (c *Client) issuersOf(ctx context.Context, k *Key) ([]*x509.Certificate, error) {
 	list, err := c.certificates.get(ctx, func(ctx context.Context) ([]serviceCertificate, error) {
 		return c.readCertificates(ctx, "Certificates")
 	})
 	if err != nil {
 		return nil, err
 	}
-	entry := findLeaf(list, leaf)
-	if entry == nil || len(entry.chain) > 0 || entry.slug == "" {
-		return chainOf(entry), nil
+	if entry := findLeaf(list, k.certificate); entry != nil {
+		if len(entry.chain) > 0 || entry.slug == "" {
+			return entry.chain, nil
+		}
+		return c.chainBySlug(ctx, entry.slug, k.certificate)
 	}
-	list, err = c.readCertificates(ctx, "Certificates", entry.slug)
+	for _, slug := range c.likelySlugs(ctx, k, list) {
+		chain, err := c.chainBySlug(ctx, slug, k.certificate)
+		if err != nil || len(chain) > 0 {
+			return chain, err
+		}
+	}
+	return nil, nil
+}
+
+func (c *Client) chainBySlug(ctx context.Context, slug string, leaf *x509.Certificate) ([]*x509.Certificate, error) {
+	list, err := c.readCertificates(ctx, "Certificates", slug)
 	return chainOf(findLeaf(list, leaf)), err
+}
+
+// likelySlugs names the certificates that came without their data: first the one that the
+// policy says is its own.
+func (c *Client) likelySlugs(ctx context.Context, k *Key, list []serviceCertificate) []string {
+	var slugs []string
+	for _, entry := range list {
+		if entry.leaf == nil {
+			slugs = append(slugs, entry.slug)
+		}
+	}
+	if len(slugs) == 0 {
+		return nil
+	}
+	own, err := c.readCertificates(ctx, "Projects", k.project, "SigningPolicies", k.policy, "Certificate")
+	if err == nil && len(own) == 1 && own[0].slug != "" {
+		slugs = slices.DeleteFunc(slugs, func(slug string) bool { return slug == own[0].slug })
+		slugs = slices.Insert(slugs, 0, own[0].slug)
+	}
+	return slugs[:min(len(slugs), maxDetails)]
 }
 
 func chainOf(entry *serviceCertificate) []*x509.Certificate {
@@ -163,6 +200,12 @@ func collectCertificates(document any, found []serviceCertificate) []serviceCert
 			slug, _ := property(document, "slug").(string)
 			chain := chainCertificates(property(document, "x509CertificateChain"))
 			return append(found, serviceCertificate{slug: slug, leaf: leaf.Raw, chain: chain})
+		}
+		if slug, _ := property(document, "slug").(string); slug != "" {
+			if kind, ok := property(document, "type").(string); !ok || strings.EqualFold(kind, "X509") {
+				found = append(found, serviceCertificate{slug: slug})
+			}
+			return found
 		}
 		for _, value := range document {
 			if list, ok := value.([]any); ok {

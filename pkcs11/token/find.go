@@ -66,21 +66,44 @@ func (t *Token) find(ctx context.Context, template []wire.Attribute) ([]uint64, 
 	if err != nil || ring == nil {
 		return nil, err
 	}
-	if nameable {
-		if err := ring.ensure(ctx, wanted); err != nil {
-			return nil, serviceFailure(err)
-		}
-	}
-	if s.subject != nil && (!s.hasClass || s.class == ckoCertificate) {
-		if err := ring.ensureIssuer(ctx, s.subject); err != nil {
-			t.log.Warn("the issuers' certificates cannot be read", "error", err)
-		}
+	if err := t.load(ctx, ring, &s, wanted, nameable); err != nil {
+		return nil, serviceFailure(err)
 	}
 	handles := ring.matching(template, loggedIn)
 	if len(handles) == 0 && loggedIn {
 		t.explainNothing(&s, wanted, nameable)
 	}
 	return handles, nil
+}
+
+// load fetches what the search can match. Issuers are fetched only for a
+// search that can mean nothing else: by the subject that a leaf's issuer has,
+// or for a certificate by a name that no policy can have.
+func (t *Token) load(ctx context.Context, ring *keyring, s *search, wanted name, nameable bool) error {
+	if s.hasClass && s.class == ckoCertificate && !nameable && s.subject == nil {
+		if err := ring.ensure(ctx, name{}); err != nil {
+			return err
+		}
+		t.loadIssuers(ctx, ring, nil)
+		return nil
+	}
+	if nameable && !(s.subject != nil && ring.knows(s.subject)) {
+		if err := ring.ensure(ctx, wanted); err != nil {
+			return err
+		}
+	}
+	if s.subject != nil && (!s.hasClass || s.class == ckoCertificate) {
+		t.loadIssuers(ctx, ring, s.subject)
+	}
+	return nil
+}
+
+// loadIssuers never fails a search: a token's user may sign without being
+// allowed to read the organization's certificates.
+func (t *Token) loadIssuers(ctx context.Context, ring *keyring, subject []byte) {
+	if err := ring.ensureIssuers(ctx, subject); err != nil {
+		t.log.Warn("the issuers' certificates cannot be read", "error", err)
+	}
 }
 
 // explainNothing says why a search for a private key by name came back empty:

@@ -169,9 +169,18 @@ func (r *keyring) object(handle uint64) *object {
 	return nil
 }
 
-// ensureIssuer fetches the chains of those certificates that the subject of a
-// search issued. Without one no request is made.
-func (r *keyring) ensureIssuer(ctx context.Context, subject []byte) error {
+// knows reports whether a certificate here has the subject, or was issued by it.
+func (r *keyring) knows(subject []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.objects, func(o *object) bool {
+		return o.certificate != nil && (bytes.Equal(o.certificate.RawSubject, subject) || bytes.Equal(o.certificate.RawIssuer, subject))
+	})
+}
+
+// ensureIssuers fetches the chains of the leaves that subject issued, or of
+// all leaves if it is nil: one for each issuer that is not here yet.
+func (r *keyring) ensureIssuers(ctx context.Context, subject []byte) error {
 	for _, key := range r.issuedBy(subject) {
 		chain, err := key.Chain(ctx)
 		if err != nil {
@@ -192,11 +201,21 @@ func (r *keyring) ensureIssuer(ctx context.Context, subject []byte) error {
 func (r *keyring) issuedBy(subject []byte) []Key {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	have := map[string]bool{}
+	for _, o := range r.objects {
+		if o.certificate != nil {
+			have[string(o.certificate.RawSubject)] = true
+		}
+	}
 	var keys []Key
 	for _, o := range r.objects {
 		c := o.certificate
-		if c != nil && o.key != nil && !r.chains[o.key] && bytes.Equal(c.RawIssuer, subject) && !bytes.Equal(c.RawIssuer, c.RawSubject) {
+		if c == nil || o.key == nil || r.chains[o.key] || have[string(c.RawIssuer)] {
+			continue
+		}
+		if subject == nil || bytes.Equal(c.RawIssuer, subject) {
 			keys = append(keys, o.key)
+			have[string(c.RawIssuer)] = true
 		}
 	}
 	return keys
