@@ -114,21 +114,9 @@ start_service() {
 
 sign() { $tool "$samples/openssl/sign.sh" "$key" "$file"; }
 
-read_certificate() { # read_certificate FILE.pem PKCS11-TOOL-OPTIONS…
-  local pem=$1
-  shift
-  $tool pkcs11-tool --module "$module" --login --pin CONFIG --read-object --type cert "$@" --output-file read.der >/dev/null
-  openssl x509 -inform DER -in "$out/read.der" -out "$pem"
-  rm "$out/read.der"
-}
-
-# The signer's certificate has the key's id; its issuer's is known by its common name.
 fetch_certificates() {
-  local issuer
-  read_certificate "$out/certificate.pem" --id "$(printf %s "$key" | od -An -v -tx1 | tr -d ' \n')"
-  issuer=$(openssl x509 -in "$out/certificate.pem" -noout -issuer -nameopt multiline | sed -n 's/^ *commonName *= //p')
-  read_certificate "$work/issuer.pem" --label "$issuer"
-  cat "$out/certificate.pem" "$work/issuer.pem" >"$out/certificates.pem"
+  $tool "$samples/openssl/certificates.sh" "$key" >"$out/certificates.pem"
+  openssl x509 -in "$out/certificates.pem" -out "$out/certificate.pem" # the first one
   cp "$work/state/signing-root.pem" "$out/signing-root.pem"
 }
 

@@ -129,7 +129,8 @@ stop_engine() {
   [[ $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]] || return 0
   kill -TERM "$pid" # it ends its containers and its containerd
   for ((tries = 0; tries < 160; tries++)); do
-    kill -0 "$pid" 2>/dev/null || return 0
+    # Shims of containers that have just ended outlive it for a moment.
+    if ! kill -0 "$pid" 2>/dev/null && ! pgrep -f -- 'containerd-shim.* -namespace moby ' >/dev/null; then return 0; fi
     sleep 0.25
   done
   say "dockerd (process $pid) did not end within 40 s; killing it and its containerd"

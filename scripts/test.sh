@@ -25,7 +25,7 @@ count() { # count NAME GO-TEST-ARGUMENTS…
   local name=$1 options=()
   shift
   if [[ ${SIGNKIT_NO_SKIP-} == 1 ]]; then options=(-no-skip tests/allowed-skips.txt); fi
-  build/testcount -count "$reports/$name.count" "${options[@]}" "$@"
+  build/testcount -count "$reports/$name.count" "${options[@]}" -- "$@"
 }
 
 broken=0 times=""

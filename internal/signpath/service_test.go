@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -322,8 +321,4 @@ func writePEM(t testing.TB, file string, certificates ...*x509.Certificate) {
 	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func tlsCertificate(t testing.TB, name string, key crypto.Signer) tls.Certificate {
-	return tls.Certificate{Certificate: [][]byte{testCertificate(t, name, key, nil, nil).Raw}, PrivateKey: key}
 }

@@ -1,0 +1,112 @@
+package moduletest
+
+import (
+	"debug/elf"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"signkit/internal/config"
+)
+
+// TestExports reads the built files: the standard's functions and nothing
+// else, no library but the C library's parts, no symbol newer than glibc 2.17.
+func TestExports(t *testing.T) {
+	header, err := os.ReadFile("../cryptoki.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, m := range regexp.MustCompile(`(?m)^\tX\((C_\w+),`).FindAllStringSubmatch(string(header), -1) {
+		want = append(want, m[1])
+	}
+	slices.Sort(want)
+	if len(want) != 68 {
+		t.Fatalf("cryptoki.h lists %d functions; v2.40 has 68", len(want))
+	}
+	for _, v := range shared.variant[:2] {
+		t.Run(v.name, func(t *testing.T) {
+			if v.why != "" {
+				t.Skip(v.why)
+			}
+			file, err := elf.Open(v.module)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			checkExports(t, file, want)
+			if v.name == "shipped" {
+				checkBaseline(t, file)
+			}
+		})
+	}
+}
+
+func checkExports(t *testing.T, file *elf.File, want []string) {
+	symbols, err := file.DynamicSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exported []string
+	for _, s := range symbols {
+		if s.Section != elf.SHN_UNDEF {
+			exported = append(exported, s.Name)
+		}
+	}
+	slices.Sort(exported)
+	if !slices.Equal(exported, want) {
+		t.Errorf("exported:\n%v\nwant\n%v", exported, want)
+	}
+	needed, err := file.ImportedLibraries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, library := range needed {
+		if !slices.Contains([]string{"libc.so.6", "libpthread.so.0", "libdl.so.2"}, library) {
+			t.Errorf("needs %s", library)
+		}
+	}
+}
+
+// checkBaseline also refuses what musl does not have: fortified functions and versioned stat.
+func checkBaseline(t *testing.T, file *elf.File) {
+	imported, err := file.ImportedSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range imported {
+		minor, isGlibc := strings.CutPrefix(s.Version, "GLIBC_2.")
+		number, err := strconv.Atoi(strings.Split(minor, ".")[0])
+		if isGlibc && (err != nil || number > 17) {
+			t.Errorf("%s needs %s", s.Name, s.Version)
+		}
+		if strings.HasSuffix(s.Name, "_chk") || strings.Contains(s.Name, "xstat") {
+			t.Errorf("%s does not exist in musl", s.Name)
+		}
+	}
+}
+
+// TestEnvironmentIsPassedOn compares the module's allow-list with what the token process reads.
+func TestEnvironmentIsPassedOn(t *testing.T) {
+	source, err := os.ReadFile("../spawn.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(source)
+	for _, name := range config.EnvironmentNames() {
+		if strings.HasPrefix(name, "SIGNPATH_") || strings.HasPrefix(name, "SIGNKIT_") {
+			continue
+		}
+		if !strings.Contains(text, strconv.Quote(name)) {
+			t.Errorf("spawn.c does not pass %s on", name)
+		}
+	}
+	for _, forbidden := range []string{"GODEBUG", "GOTRACEBACK", "LD_PRELOAD", "GITHUB_TOKEN", "CI_JOB_TOKEN"} {
+		if strings.Contains(text, strconv.Quote(forbidden)) {
+			t.Errorf("spawn.c passes %s on", forbidden)
+		}
+	}
+}

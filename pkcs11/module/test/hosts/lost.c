@@ -1,0 +1,50 @@
+/*
+ * The token process is killed (argv[3] "kill") or stopped ("stop") while calls
+ * are in flight: each ends with CKR_DEVICE_ERROR within a bound, so does the
+ * next one, and a new C_Initialize is taken as the first.
+ */
+#include "host.h"
+
+static CK_SESSION_HANDLE session;
+static CK_OBJECT_HANDLE key;
+
+static void *sign_until_lost(void *unused)
+{
+	(void)unused;
+	CK_SESSION_HANDLE own = open_session();
+	for (;;) {
+		CK_RV rv = try_sign(own, key, false);
+		if (rv == CKR_DEVICE_ERROR)
+			return NULL;
+		OK(rv);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	begin(argc, argv);
+	CHECK(argc == 4);
+	int number = strcmp(argv[3], "stop") == 0 ? SIGSTOP : SIGKILL;
+	initialize();
+	session = open_session();
+	log_in(session);
+	key = find_key(session);
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&threads[i], NULL, sign_until_lost, NULL) == 0);
+	pid_t token = token_process();
+	CHECK(token > 0);
+	CHECK(kill(token, number) == 0);
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_join(threads[i], NULL) == 0);
+	CK_SESSION_INFO info;
+	WANT(p11->C_GetSessionInfo(session, &info), CKR_DEVICE_ERROR);
+	WANT(p11->C_GetInfo((CK_INFO *)&(char[512]){0}), CKR_DEVICE_ERROR);
+	OK(p11->C_Initialize(NULL));
+	WANT(p11->C_GetSessionInfo(session, &info), CKR_SESSION_HANDLE_INVALID);
+	sign_once();
+	if (number == SIGSTOP)
+		CHECK(kill(token, SIGCONT) == 0);
+	OK(p11->C_Finalize(NULL));
+	return 0;
+}

@@ -1,0 +1,282 @@
+package moduletest
+
+import (
+	"crypto/ecdsa"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func verifyP1363(k *ecdsa.PublicKey, digest, signature []byte) bool {
+	half := len(signature) / 2
+	r, s := new(big.Int).SetBytes(signature[:half]), new(big.Int).SetBytes(signature[half:])
+	return ecdsa.Verify(k, digest, r, s)
+}
+
+// hosts is one row for each host program: how it is called and how many
+// signatures it must make over "hello".
+var hosts = []struct {
+	name       string
+	program    string
+	args       []string
+	signatures int
+	slow       bool // waits for the bound on silence
+}{
+	{name: "signs twice", program: "sign", signatures: 2},
+	{name: "return values", program: "rules", signatures: 3},
+	{name: "fork before C_Initialize", program: "fork_before", signatures: 2},
+	{name: "fork after C_Initialize", program: "fork_after", signatures: 7},
+	{name: "fork while threads are in calls", program: "fork_in_call", signatures: 11},
+	{name: "waits for all children", program: "wait_all", signatures: 2},
+	{name: "is a subreaper", program: "init_process", args: []string{"subreaper"}, signatures: 1},
+	{name: "is PID 1", program: "init_process", args: []string{"pid1"}, signatures: 1},
+	{name: "token process killed", program: "lost", args: []string{"kill"}, signatures: 1},
+	{name: "token process stopped", program: "lost", args: []string{"stop"}, signatures: 1, slow: true},
+	{name: "closes all descriptors", program: "descriptors", signatures: 2},
+	{name: "64 threads and C_Finalize", program: "threads", signatures: 128},
+	{name: "loads and unloads 200 times", program: "reload", signatures: 1},
+	{name: "exports the same names", program: "interposed", signatures: 1},
+}
+
+func TestHosts(t *testing.T) {
+	for _, v := range shared.variant {
+		for _, h := range hosts {
+			t.Run(v.name+"/"+h.name, func(t *testing.T) {
+				if v.why != "" {
+					t.Skip(v.why)
+				}
+				if h.slow && testing.Short() {
+					t.Skip("waits 20 s for a stopped process; not with -short")
+				}
+				t.Parallel()
+				key := "demo/p-256"
+				if strings.HasPrefix(h.name, "signs") || strings.HasPrefix(h.name, "return") {
+					key = "demo/rsa-2048"
+				}
+				program := shared.program(t, h.program, "cc", v.host...)
+				shared.mustRun(t, host{args: append([]string{program, v.module, key}, h.args...)}, key, "hello", h.signatures)
+			})
+		}
+	}
+}
+
+// TestStreams signs texts of many sizes in many pieces, and at once.
+func TestStreams(t *testing.T) {
+	v := shared.variant[0]
+	program := shared.program(t, "stream", "cc")
+	for _, key := range []string{"demo/rsa-2048", "demo/p-256"} {
+		for _, times := range []string{"0", "1", "52428", "52429", "4000000"} {
+			t.Run(key+"/"+times, func(t *testing.T) {
+				n := map[string]int{"0": 0, "1": 1, "52428": 52428, "52429": 52429, "4000000": 4000000}[times]
+				shared.mustRun(t, host{args: []string{program, v.module, key, times}}, key, strings.Repeat("hello", n), 2)
+			})
+		}
+	}
+}
+
+// TestClosedStandardDescriptors runs a host without some or all of 0, 1 and 2:
+// nothing of ours may land there.
+func TestClosedStandardDescriptors(t *testing.T) {
+	v := shared.variant[0]
+	program := shared.program(t, "sign", "cc")
+	out := filepath.Join(t.TempDir(), "out")
+	for _, closed := range []string{"0<&-", "0<&- 2>&-", "2>&-", "0<&- 1>&- 2>&-"} {
+		t.Run(closed, func(t *testing.T) {
+			script := `exec "$@" >"$OUT" ` + closed
+			got := shared.run(t, host{prefix: []string{"bash", "-c", script, "bash"}, args: []string{program, v.module, "demo/p-256"}, env: []string{"OUT=" + out}})
+			if strings.Contains(closed, "1>&-") {
+				return // it cannot print; the next cases show what it signs
+			}
+			printed, err := os.ReadFile(out)
+			if err != nil || got.code != 0 {
+				t.Fatalf("ended with %d, %v: %s", got.code, err, got.stderr)
+			}
+			if n := shared.verify(t, string(printed), "demo/p-256", "hello"); n != 2 || strings.Count(string(printed), "\n") != 2 {
+				t.Errorf("standard output holds\n%s", printed)
+			}
+		})
+	}
+}
+
+// TestCannotStart is about the one line that the module itself prints.
+func TestCannotStart(t *testing.T) {
+	v := shared.variant[0]
+	program := shared.program(t, "cold", "cc")
+	dir := t.TempDir()
+	alone := filepath.Join(dir, "libsignkit-pkcs11.so")
+	data, err := os.ReadFile(v.module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(alone, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, []byte("no program"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "other-version")
+	if err := command("env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-X signkit/internal/version.Version=9.9.9", "-o", other, "signkit/cmd/signkit-tokend"); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, module, tokend string
+		code                 int
+		line                 string
+	}{
+		{"missing beside the module", alone, "", 3, "cannot start the token process /usr/lib/signkit/signkit-tokend: No such file or directory"},
+		{"named and missing", v.module, "/nonexistent/tokend", 3, "cannot start the token process /nonexistent/tokend: No such file or directory"},
+		{"not executable", v.module, plain, 3, plain + ": Permission denied"},
+		{"another version", v.module, other, 4, `the module is version "dev", this token process "9.9.9"`},
+		{"another program", v.module, "/bin/true", 4, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := os.Stat("/usr/lib/signkit/signkit-tokend"); err == nil && test.module == alone {
+				t.Skip("signkit is installed on this machine")
+			}
+			env := []string{}
+			if test.tokend != "" {
+				env = append(env, "SIGNKIT_TOKEND="+test.tokend)
+			}
+			got := shared.run(t, host{args: []string{program, test.module, "demo/p-256"}, env: env})
+			if got.code != test.code || !strings.Contains(got.stderr, test.line) {
+				t.Errorf("ended with %d, stderr %q; want %d and %q", got.code, got.stderr, test.code, test.line)
+			}
+			if strings.Count(got.stderr, "\n") > 1 {
+				t.Errorf("more than one line: %q", got.stderr)
+			}
+		})
+	}
+}
+
+// TestBadSettings: what is wrong with the settings is one line with the fix,
+// and the call that needed them fails.
+func TestBadSettings(t *testing.T) {
+	v := shared.variant[0]
+	program := shared.program(t, "sign", "cc")
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	tests := []struct {
+		name string
+		env  []string
+		key  string
+		says []string
+	}{
+		{"no token", []string{"SIGNPATH_API_TOKEN="}, "", []string{"C_Login", "SIGNPATH_API_TOKEN"}},
+		{"malformed file", []string{"SIGNPATH_CONFIG_FILE=" + write("broken.json", "{\"ApiUrl\": ")}, "", []string{"C_Login", "broken.json"}},
+		{"missing file", []string{"SIGNPATH_CONFIG_FILE=/nonexistent.json"}, "", []string{"C_Login", "/nonexistent.json"}},
+		{"plain http", []string{"SIGNPATH_API_URL=http://signing.example/Api"}, "", []string{"C_Login", "SIGNPATH_API_URL"}},
+		{"registry token", []string{"SIGNPATH_API_TOKEN=registry:HKEY_CURRENT_USER"}, "", []string{"C_Login", "Windows"}},
+		{"unknown token", []string{"SIGNPATH_API_TOKEN=bm9ib2R5"}, "", []string{"401", "SIGNPATH_API_TOKEN"}},
+		{"not a submitter", []string{"SIGNPATH_API_TOKEN=" + shared.service.SecondToken()}, "", []string{"no such key", "demo/p-256"}},
+		{"unknown key", nil, "demo/nope", []string{"no such key", "demo/nope"}},
+		{"no policy's name", nil, "release", []string{"no such key", "PROJECT/POLICY"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			key := "demo/p-256"
+			if test.key != "" {
+				key = test.key
+			}
+			got := shared.run(t, host{args: []string{program, v.module, key}, env: test.env})
+			if got.code == 0 || strings.Contains(got.stdout, "signature") {
+				t.Errorf("ended with %d: %s", got.code, got.stdout)
+			}
+			for _, text := range test.says {
+				if !strings.Contains(got.stderr, text) {
+					t.Errorf("stderr does not say %q:\n%s", text, got.stderr)
+				}
+			}
+			if strings.Count(got.stderr, "signkit: error") != 1 {
+				t.Errorf("not one record:\n%s", got.stderr)
+			}
+			if token := shared.service.Token(); strings.Contains(got.stderr+got.stdout, token) {
+				t.Error("the token is shown")
+			}
+		})
+	}
+}
+
+// TestRequests counts what a cold process asks: 2 requests on 1 connection for
+// a named key, and 1 for the second signature.
+func TestRequests(t *testing.T) {
+	v := shared.variant[0]
+	sign, cold := shared.program(t, "sign", "cc"), shared.program(t, "cold", "cc")
+	shared.service.ClearRequests()
+	shared.mustRun(t, host{args: []string{sign, v.module, "demo/p-256"}}, "demo/p-256", "hello", 2)
+	requests := shared.service.Requests()
+	connections := map[int64]bool{}
+	for _, r := range requests {
+		connections[int64(r.Connection)] = true
+	}
+	if len(requests) != 3 || len(connections) != 1 {
+		t.Errorf("%d requests on %d connections: %+v", len(requests), len(connections), requests)
+	}
+	shared.service.ClearRequests()
+	if got := shared.run(t, host{args: []string{cold, v.module, "demo/p-256"}}); got.code != 0 {
+		t.Errorf("ended with %d: %s", got.code, got.stderr)
+	}
+	if requests := shared.service.Requests(); len(requests) != 0 {
+		t.Errorf("a listing made requests: %+v", requests)
+	}
+}
+
+// TestMusl: the shipped file works in a host with another C library.
+func TestMusl(t *testing.T) {
+	if _, err := exec.LookPath("musl-gcc"); err != nil {
+		t.Skip("there is no musl-gcc (musl-tools)")
+	}
+	v := shared.variant[1]
+	if v.why != "" {
+		t.Skip(v.why)
+	}
+	for _, name := range []string{"sign", "fork_after"} {
+		n := map[string]int{"sign": 2, "fork_after": 7}[name]
+		t.Run(name, func(t *testing.T) {
+			program := shared.program(t, name, "musl-gcc")
+			shared.mustRun(t, host{args: []string{program, v.module, "demo/p-256"}}, "demo/p-256", "hello", n)
+		})
+	}
+}
+
+// TestMemory runs hosts under checkers of memory and undefined behaviour.
+func TestMemory(t *testing.T) {
+	programs := map[string]int{"sign": 2, "rules": 3, "fork_after": 7}
+	t.Run("valgrind", func(t *testing.T) {
+		if _, err := exec.LookPath("valgrind"); err != nil {
+			t.Skip("there is no valgrind")
+		}
+		for name, n := range programs {
+			t.Run(name, func(t *testing.T) {
+				h := host{
+					prefix: []string{"valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"},
+					args:   []string{shared.program(t, name, "cc"), shared.variant[0].module, "demo/rsa-2048"},
+				}
+				shared.mustRun(t, h, "demo/rsa-2048", "hello", n)
+			})
+		}
+	})
+	t.Run("sanitizers", func(t *testing.T) {
+		flags := []string{"-fsanitize=address,undefined", "-fno-sanitize-recover=all"}
+		if err := shared.local("sanitized", flags...); err != nil {
+			t.Fatal(err)
+		}
+		v := shared.variant[len(shared.variant)-1]
+		for name, n := range programs {
+			t.Run(name, func(t *testing.T) {
+				h := host{args: []string{shared.program(t, name, "cc", flags...), v.module, "demo/rsa-2048"}, env: []string{"ASAN_OPTIONS=detect_leaks=0"}}
+				shared.mustRun(t, h, "demo/rsa-2048", "hello", n)
+			})
+		}
+	})
+}

@@ -1,0 +1,259 @@
+// Package moduletest builds the PKCS#11 module and runs it in small hosts
+// written in C, against the mock signing service over TLS. (The tests are not
+// beside the C files because Go takes no C in a package without cgo.)
+package moduletest
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"signkit/internal/config"
+	"signkit/internal/mockapi"
+	"signkit/internal/signpath"
+)
+
+// bound ends a host that hangs: far more than any of them takes.
+const bound = 3 * time.Minute
+
+// bench is what all tests share.
+type bench struct {
+	dir     string
+	variant []variant
+	service *mockapi.Server
+	mu      sync.Mutex
+	built   map[string]string
+	keys    map[string]crypto.PublicKey
+}
+
+// variant is one build of the module, with its token process beside it.
+type variant struct {
+	name   string
+	module string
+	host   []string // flags for hosts
+	why    string   // if it is not there
+}
+
+var shared bench
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "signkit-module")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	shared.dir, shared.built = dir, map[string]string{}
+	if err := shared.build(); err != nil {
+		return 1, err
+	}
+	if err := shared.serve(); err != nil {
+		return 1, err
+	}
+	defer shared.service.Close(context.Background())
+	return m.Run(), nil
+}
+
+// build makes the module with the local compiler, and the token process.
+func (b *bench) build() error {
+	if err := b.local("local"); err != nil {
+		return err
+	}
+	shipped := variant{name: "shipped", module: "../../../build/libsignkit-pkcs11.so"}
+	if path, err := filepath.Abs(shipped.module); err == nil {
+		shipped.module = path
+	}
+	if _, err := os.Stat(shipped.module); err != nil {
+		shipped.why = "make build has not made " + shipped.module
+	}
+	b.variant = append(b.variant, shipped)
+	return nil
+}
+
+func (b *bench) local(name string, flags ...string) error {
+	dir := filepath.Join(b.dir, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	v := variant{name: name, module: filepath.Join(dir, "libsignkit-pkcs11.so"), host: flags}
+	args := append([]string{"--output", v.module, "--"}, flags...)
+	if err := command("../../../scripts/build-module.sh", args...); err != nil {
+		return err
+	}
+	b.variant = append(b.variant, v)
+	tokend := filepath.Join(dir, "signkit-tokend")
+	return command("env", "CGO_ENABLED=0", "go", "build", "-o", tokend, "signkit/cmd/signkit-tokend")
+}
+
+func command(name string, args ...string) error {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+const serviceConfig = `{"organizations":[{"name":"test","id":"generate",
+ "users":[{"name":"ci","token":"generate","permissions":["certificates"]},{"name":"observer","token":"generate"}],
+ "certificates":[{"slug":"rsa-2048","type":"X509","keyType":"Rsa","keySizeInBits":2048},{"slug":"p-256","type":"X509","keyType":"Ecdsa","keySizeInBits":256}],
+ "projects":[{"slug":"demo","policies":[{"slug":"rsa-2048","submitters":["ci"]},{"slug":"p-256","submitters":["ci"]}]}]}]}`
+
+func (b *bench) serve() error {
+	file := filepath.Join(b.dir, "service.json")
+	if err := os.WriteFile(file, []byte(serviceConfig), 0o600); err != nil {
+		return err
+	}
+	cfg, err := mockapi.LoadConfig(file)
+	if err != nil {
+		return err
+	}
+	b.service, err = mockapi.Start(mockapi.Options{Listen: "127.0.0.1:0", StateDir: filepath.Join(b.dir, "state"), Config: cfg, Log: io.Discard})
+	if err != nil {
+		return err
+	}
+	return b.readKeys()
+}
+
+// readKeys fetches the public keys the way a verifier would get them: from the service.
+func (b *bench) readKeys() error {
+	settings, err := config.Load(b.service.Environment(), "/")
+	if err != nil {
+		return err
+	}
+	client, err := signpath.New(settings, signpath.Options{})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	keys, err := client.Policies(context.Background(), signpath.Filter{})
+	b.keys = map[string]crypto.PublicKey{}
+	for _, key := range keys {
+		b.keys[key.ID()] = key.Public()
+	}
+	return err
+}
+
+// program compiles one host, once for each set of flags.
+func (b *bench) program(t *testing.T, name, compiler string, flags ...string) string {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id := strings.Join(append([]string{name, compiler}, flags...), " ")
+	if path := b.built[id]; path != "" {
+		return path
+	}
+	path := filepath.Join(b.dir, fmt.Sprintf("%s-%d", name, len(b.built)))
+	args := append([]string{"-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o", path, "hosts/" + name + ".c"}, flags...)
+	if err := command(compiler, append(args, "-lpthread", "-ldl")...); err != nil {
+		t.Fatal(err)
+	}
+	b.built[id] = path
+	return path
+}
+
+// host is one run of a host.
+type host struct {
+	args   []string
+	env    []string
+	prefix []string // a command that runs it, such as valgrind
+}
+
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+// environment is all that a host gets: nothing of the machine's own settings.
+func (b *bench) environment(t *testing.T, more ...string) []string {
+	env := append(b.service.Environment(), "PATH="+os.Getenv("PATH"), "SIGNPATH_LOG_CONSOLE_LEVEL=error",
+		"SIGNKIT_TEST_ID="+strings.ReplaceAll(t.Name(), "/", "-"))
+	return append(env, more...)
+}
+
+func (b *bench) run(t *testing.T, h host) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	args := append(append([]string{}, h.prefix...), h.args...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, &stderr, b.environment(t, h.env...)
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("%s hangs; stderr:\n%s", strings.Join(args, " "), stderr.String())
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// mustRun runs a host that must succeed with n signatures, and verifies each over text.
+func (b *bench) mustRun(t *testing.T, h host, key, text string, n int) outcome {
+	t.Helper()
+	got := b.run(t, h)
+	if got.code == 77 {
+		t.Skip(strings.TrimSpace(got.stderr))
+	}
+	if got.code != 0 {
+		t.Fatalf("ended with %d; stderr:\n%s", got.code, got.stderr)
+	}
+	if found := b.verify(t, got.stdout, key, text); found != n {
+		t.Errorf("%d signatures, want %d", found, n)
+	}
+	return got
+}
+
+// verify checks every printed signature with the standard library.
+func (b *bench) verify(t *testing.T, stdout, key, text string) int {
+	t.Helper()
+	found := 0
+	digest := sha256.Sum256([]byte(text))
+	for line := range strings.Lines(stdout) {
+		encoded, ok := strings.CutPrefix(strings.TrimSpace(line), "signature ")
+		if !ok {
+			continue
+		}
+		found++
+		signature, err := hex.DecodeString(encoded)
+		if err != nil || !valid(b.keys[key], digest[:], signature) {
+			t.Errorf("signature %d does not verify with %s", found, key)
+		}
+	}
+	return found
+}
+
+// valid takes RSA PKCS#1 v1.5, and ECDSA as r and s of fixed size.
+func valid(public crypto.PublicKey, digest, signature []byte) bool {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(k, crypto.SHA256, digest, signature) == nil
+	case *ecdsa.PublicKey:
+		return len(signature) == 64 && verifyP1363(k, digest, signature)
+	}
+	return false
+}
