@@ -34,9 +34,11 @@ type setup struct {
 	service     *service
 	images      []image
 	report      report
+
+	certificates map[string]string // PEM by image and key, once fetched
 }
 
-var shared = &setup{}
+var shared = &setup{certificates: map[string]string{}}
 
 func TestMain(m *testing.M) {
 	os.Exit(shared.main(m))

@@ -1,10 +1,7 @@
 package integration
 
 import (
-	"bytes"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,40 +106,21 @@ verify wrong-key --root root.pem other.pem file file.sig
 verify wrong-root --root stranger.pem chain.pem file file.sig
 `
 
-// certificates fetches a key's certificate by its id and the intermediate one by its name, as a user would.
+// certificates fetches a key's certificate and the intermediate ones after it, once per run, as a user would.
 func certificates(t *testing.T, s *setup, img image, key string) string {
 	t.Helper()
-	leaf := readCertificate(t, s, img, "--id", hex.EncodeToString([]byte(key)))
-	issuer := readCertificate(t, s, img, "--label", leaf.Issuer.CommonName)
-	var chain bytes.Buffer
-	for _, c := range []*x509.Certificate{leaf, issuer} {
-		if err := pem.Encode(&chain, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}); err != nil {
-			t.Fatal(err)
-		}
+	if pem := s.certificates[img.Name+" "+key]; pem != "" {
+		return pem
 	}
-	return chain.String()
-}
-
-func readCertificate(t *testing.T, s *setup, img image, which ...string) *x509.Certificate {
-	t.Helper()
-	dir := workDir(t)
-	command := []string{"pkcs11-tool", "--module", moduleInImage, "--login", "--pin", "CONFIG", "--read-object", "--type", "cert", "--output-file", "read.der"}
 	got := s.run(t, container{
-		image: img.tool(), network: true, env: s.service.settings(), binds: append(s.service.binds(), dir+":/work"),
-		command: append(command, which...),
+		image: img.tool(), network: true, env: s.service.settings(), binds: s.service.binds(),
+		command: []string{samplesInImage + "/openssl/certificates.sh", key},
 	})
-	if got.code != 0 {
-		t.Fatalf("reading the certificate %v ended with %d", which, got.code)
+	if n := strings.Count(got.stdout, "BEGIN CERTIFICATE"); got.code != 0 || n != 2 {
+		t.Fatalf("reading the certificates of %s ended with %d and %d certificates, want 2: leaf and intermediate", key, got.code, n)
 	}
-	der, err := os.ReadFile(filepath.Join(dir, "read.der"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	s.certificates[img.Name+" "+key] = got.stdout
+	return got.stdout
 }
 
 // TestListingsAskNothing: what shows no key costs no request.
