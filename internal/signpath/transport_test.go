@@ -56,8 +56,8 @@ func tunnel(w http.ResponseWriter, target string) {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
 	client, _, _ := http.NewResponseController(w).Hijack()
+	_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
 	go func() {
 		_, _ = io.Copy(server, client)
 		server.Close()
@@ -259,7 +259,7 @@ func TestTLSClientCertificate(t *testing.T) {
 	c := newTestClient(t, cfg)
 	_, err := c.Policies(t.Context(), Filter{})
 	if err == nil || !strings.Contains(err.Error(), "SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") || len(c.clock.waits()) != 0 {
-		t.Errorf("waits %v, %v", c.clock.waits(), err)
+		t.Errorf("waits %v, %v\n%s", c.clock.waits(), err, c.log)
 	}
 }
 
