@@ -17,7 +17,9 @@ import (
 func mockState(t *testing.T) func(generations mockapi.Generations) *mockapi.Server {
 	dir := t.TempDir()
 	return func(g mockapi.Generations) *mockapi.Server {
-		s, err := mockapi.Start(mockapi.Options{StateDir: dir, Config: &mockapi.Config{Generations: g}})
+		cfg := mockapi.DefaultConfig()
+		cfg.Generations = g
+		s, err := mockapi.Start(mockapi.Options{StateDir: dir, Config: cfg})
 		if err != nil {
 			t.Fatal(err)
 		}

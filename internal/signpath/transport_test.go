@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -239,7 +240,7 @@ func TestTLSClientCertificate(t *testing.T) {
 	s := &service{mux: http.NewServeMux()}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.Server.EnableHTTP2 = true
-	s.Server.Config.ErrorLog = nil
+	s.Server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.Server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -258,8 +259,10 @@ func TestTLSClientCertificate(t *testing.T) {
 	cfg.TLSClientCertificateFile = ""
 	c := newTestClient(t, cfg)
 	_, err := c.Policies(t.Context(), Filter{})
-	if err == nil || !strings.Contains(err.Error(), "SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") || len(c.clock.waits()) != 0 {
-		t.Errorf("waits %v, %v\n%s", c.clock.waits(), err, c.log)
+	// With TLS 1.3 the refusal comes after the handshake, and may be overtaken by the end of
+	// the connection: such an attempt is repeated, until one sees the refusal.
+	if err == nil || !strings.Contains(err.Error(), "SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") {
+		t.Errorf("%v\n%s", err, c.log)
 	}
 }
 
