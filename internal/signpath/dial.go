@@ -156,12 +156,13 @@ type countedConn struct {
 }
 
 func (c *countedConn) Close() error {
+	err := c.Conn.Close()
 	c.once.Do(func() {
 		c.d.mu.Lock()
 		c.d.live--
 		c.d.mu.Unlock()
 	})
-	return c.Conn.Close()
+	return err
 }
 
 // established asks the kernel, because reading would disturb TLS: a connection that the
