@@ -130,7 +130,7 @@ stop_engine() {
   kill -TERM "$pid" # it ends its containers and its containerd
   for ((tries = 0; tries < 160; tries++)); do
     # Shims of containers that have just ended outlive it for a moment.
-    if ! kill -0 "$pid" 2>/dev/null && ! pgrep -f -- 'containerd-shim.* -namespace moby ' >/dev/null; then return 0; fi
+    if ! kill -0 "$pid" 2>/dev/null && ! pgrep -f -- 'containerd-shim.* -namespace moby ' >/dev/null 2>&1; then return 0; fi
     sleep 0.25
   done
   say "dockerd (process $pid) did not end within 40 s; killing it and its containerd"
