@@ -19,10 +19,10 @@ if [[ ${1-} == -- ]]; then shift; elif [[ $# -gt 0 ]]; then usage; fi
 engine=no
 case $job in
   build) tools="go python3-venv" ;;
-  unit) tools="go gcc python3-venv" ;;
+  unit) tools="go gcc musl-gcc valgrind python3-venv" ;;
   lint) tools="go gcc python3-venv" ;;
   integration | demo | images) tools="go python3-venv openssl" engine=yes ;;
-  test) tools="go gcc python3-venv openssl" engine=yes ;;
+  test) tools="go gcc musl-gcc valgrind python3-venv openssl" engine=yes ;;
   bootstrap) tools="mmdebstrap" ;;
   *) usage ;;
 esac
@@ -48,6 +48,7 @@ package() { # package TOOL: the Debian packages that bring it
     dockerd) echo "docker.io iptables" ;;
     openssl-pkcs11) echo libengine-pkcs11-openssl ;;
     pkcs11-tool) echo opensc ;;
+    musl-gcc) echo musl-tools ;;
     p11tool) echo gnutls-bin ;;
     *) echo "$1" ;;
   esac
