@@ -238,11 +238,14 @@ func (o *object) secret(typ uint64) bool {
 }
 
 // values answers C_GetAttributeValue: every entry is processed, and the error
-// names the worst that was met.
+// names the worst that was met. What no reply can carry is refused as a whole.
 func (o *object) values(types []uint64) ([]byte, error) {
 	var out []byte
 	var result error
 	for _, typ := range types {
+		if len(out)+8+len(o.attributes[typ]) > wire.MaxPayload {
+			return nil, failf(ckrArgumentsBad, "the values of %d attributes are asked for in one call, more than %d bytes", len(types), wire.MaxPayload)
+		}
 		value, known := o.attributes[typ]
 		switch {
 		case known:

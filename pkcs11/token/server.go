@@ -181,6 +181,7 @@ func (s *socket) call(ctx context.Context, header wire.Request) error {
 func (s *socket) remember(handle uint64) {
 	if session, err := s.token.session(handle); err == nil {
 		s.begun, _ = session.current(s)
+		s.dead = false
 	}
 }
 
@@ -242,13 +243,16 @@ func (s *socket) update(header wire.Request) error {
 	if readErr := s.readUpdate(header.Length, o, err == nil); readErr != nil {
 		return readErr
 	}
-	if err == nil || s.dead {
+	if err == nil {
 		return nil
 	}
-	s.dead = true
 	if o != nil {
 		o.end()
 	}
+	if s.dead {
+		return nil
+	}
+	s.dead = true
 	rv := returnValue(err)
 	s.token.report(context.Background(), "C_SignUpdate", rv, err)
 	return s.reply(wire.Answer, rv, result{})
