@@ -39,7 +39,7 @@ func (t *Token) openSession(slot, flags uint64) (uint64, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := &session{handle: t.epoch | t.handles.Add(1)&0xFFFFFF, readWrite: readWrite}
+	s := &session{handle: t.newHandle(), readWrite: readWrite}
 	t.sessions[s.handle] = s
 	return s.handle, nil
 }

@@ -39,7 +39,7 @@ type Token struct {
 	configErr error
 	log       *slog.Logger
 	connect   func(*config.Config) (Source, error)
-	epoch     uint64 // upper bits of session handles, so that those of an earlier start are invalid
+	epoch     uint64 // before the first handle, so that handles of an earlier start are invalid
 	handles   atomic.Uint64
 
 	mu       sync.Mutex
@@ -84,6 +84,9 @@ func (t *Token) Prepare(ctx context.Context) {
 		p.Prepare(ctx)
 	}
 }
+
+// newHandle is a handle of a session or an object.
+func (t *Token) newHandle() uint64 { return t.epoch + t.handles.Add(1) }
 
 func (t *Token) limit() name { return name{t.cfg.ProjectSlug, t.cfg.SigningPolicySlug} }
 
@@ -136,7 +139,7 @@ func (t *Token) ring(cfg *config.Config) (*keyring, error) {
 	if err != nil {
 		return nil, &failure{ckrGeneralError, err}
 	}
-	ring := newKeyring(source, t.limit(), func() uint64 { return t.handles.Add(1) })
+	ring := newKeyring(source, t.limit(), t.newHandle)
 	t.rings[who] = ring
 	return ring, nil
 }
@@ -166,6 +169,9 @@ func (t *Token) logIn(ctx context.Context, userType uint64, pin string) error {
 	defer t.mu.Unlock()
 	if t.login != nil {
 		return ckrUserAlreadyLoggedIn
+	}
+	if len(t.sessions) == 0 {
+		return ckrSessionClosed // while the service was asked
 	}
 	t.login = ring
 	return nil

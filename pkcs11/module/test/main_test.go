@@ -186,6 +186,7 @@ type outcome struct {
 }
 
 // environment is all that a host gets: nothing of the machine's own settings.
+// Of two equal names the later one counts (os/exec).
 func (b *bench) environment(t *testing.T, more ...string) []string {
 	env := append(b.service.Environment(), "PATH="+os.Getenv("PATH"), "SIGNPATH_LOG_CONSOLE_LEVEL=error",
 		"SIGNKIT_TEST_ID="+strings.ReplaceAll(t.Name(), "/", "-"))

@@ -1,0 +1,77 @@
+/*
+ * Limits that keep the token process from starting or sockets from being made
+ * (argv[3]): every call ends, with an error code where it cannot work, and the
+ * host goes on. Exit 0: it signed; 3: it was refused with a code.
+ */
+#include "host.h"
+
+#include <sys/resource.h>
+
+static void limit(int resource, rlim_t value)
+{
+	struct rlimit to = {value, value};
+	CHECK(setrlimit(resource, &to) == 0);
+}
+
+static int highest(void)
+{
+	int fd = dup(0), spare;
+	CHECK(fd >= 0);
+	spare = fd;
+	close(fd);
+	return spare;
+}
+
+static void *sign_in_thread(void *unused)
+{
+	(void)unused;
+	CK_SESSION_HANDLE session;
+	CK_RV rv = p11->C_OpenSession(SLOT, CKF_SERIAL_SESSION, NULL, NULL, &session);
+	if (rv != CKR_OK)
+		return NULL;
+	log_in(session);
+	CK_SLOT_INFO info;
+	for (int i = 0; i < 20; i++)
+		OK(p11->C_GetSlotInfo(SLOT, &info));
+	OK(p11->C_CloseSession(session));
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	begin(argc, argv);
+	CHECK(argc == 4);
+	const char *what = argv[3];
+	if (strcmp(what, "memory") == 0)
+		limit(RLIMIT_AS, 64UL << 20);
+	if (strcmp(what, "processes") == 0) {
+		CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+		limit(RLIMIT_NPROC, 0);
+	}
+	if (strcmp(what, "two-at-start") == 0)
+		limit(RLIMIT_NOFILE, (rlim_t)highest() + 2);
+	CK_RV rv = p11->C_Initialize(NULL);
+	if (rv == CKR_GENERAL_ERROR || rv == CKR_HOST_MEMORY)
+		return 3;
+	OK(rv);
+	if (strcmp(what, "two-later") == 0) {
+		limit(RLIMIT_NOFILE, (rlim_t)highest() + 2);
+		CK_SESSION_HANDLE keep = open_session();
+		log_in(keep);
+		pthread_t threads[16];
+		for (int i = 0; i < 16; i++)
+			CHECK(pthread_create(&threads[i], NULL, sign_in_thread, NULL) == 0);
+		for (int i = 0; i < 16; i++)
+			pthread_join(threads[i], NULL);
+	}
+	CK_ULONG count = 0;
+	rv = p11->C_GetSlotList(1, NULL, &count);
+	if (rv == CKR_DEVICE_ERROR) {
+		p11->C_Finalize(NULL);
+		return 3;
+	}
+	OK(rv);
+	sign_once();
+	OK(p11->C_Finalize(NULL));
+	return 0;
+}
