@@ -62,7 +62,7 @@ func New(o Options) *Token {
 	}
 	return &Token{
 		cfg: o.Config, configErr: o.ConfigError, log: o.Logger, connect: o.Connect,
-		epoch:    uint64(binary.NativeEndian.Uint32(random[:])>>2) << 24,
+		epoch:    uint64(binary.NativeEndian.Uint32(random[:])&0x3FFFFFFF) << 32,
 		sessions: map[uint64]*session{}, rings: map[credentials]*keyring{},
 	}
 }
