@@ -44,8 +44,13 @@ func (r *records) String() string {
 func (r *records) errors() int { return strings.Count(r.String(), "level=ERROR") }
 
 // record sends the bench's log to records, with everything for debugging.
-func (b *bench) record() *records {
+func (b *bench) record(t testing.TB) *records {
 	r := new(records)
+	t.Cleanup(func() {
+		if strings.Contains(r.String(), apiToken[:12]) {
+			t.Error("the log shows the token")
+		}
+	})
 	b.Token.log = slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return r
 }
@@ -54,6 +59,7 @@ func (b *bench) record() *records {
 type module struct {
 	t      testing.TB
 	fd     int
+	log    *records
 	served chan error
 }
 
@@ -77,12 +83,13 @@ func connect(t testing.TB, b *bench) *module {
 // serve does the same without the greeting.
 func serve(t testing.TB, b *bench) *module {
 	t.Helper()
+	log := b.record(t)
 	ours, theirs := socketPair(t, unix.SOCK_SEQPACKET)
 	control, err := OpenControl(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &module{t: t, fd: ours, served: make(chan error, 1)}
+	m := &module{t: t, log: log, fd: ours, served: make(chan error, 1)}
 	go func() {
 		defer unix.Close(theirs)
 		_, err := control.Greet(buildID)

@@ -244,7 +244,6 @@ func TestWorkingFramesAreSent(t *testing.T) {
 func TestHangUpCancelsTheCall(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	log := b.record()
 	m := connect(t, b)
 	c, other := m.dial(), m.dial()
 	session := c.openUser()
@@ -265,8 +264,8 @@ func TestHangUpCancelsTheCall(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	if n := log.errors(); n != 0 {
-		t.Errorf("%d errors are shown for a call that its caller gave up:\n%s", n, log)
+	if n := m.log.errors(); n != 0 {
+		t.Errorf("%d errors are shown for a call that its caller gave up:\n%s", n, m.log)
 	}
 }
 

@@ -239,7 +239,7 @@ func TestLoginWhoseSessionsAreClosed(t *testing.T) {
 // TestLoginsThatRace: one wins, and the others learn that they were late.
 func TestLoginsThatRace(t *testing.T) {
 	b := newBench(t, "SIGNPATH_PROJECT_SLUG=demo", "SIGNPATH_SIGNING_POLICY_SLUG=rsa")
-	b.record()
+	b.record(t)
 	gate := b.gate()
 	session := b.open(t, "").handle
 	const logins = 4
