@@ -394,10 +394,9 @@ __attribute__((destructor)) static void unload(void)
 			close_all();
 		state = DOWN;
 	}
-	if (fork_mark != NULL) {
-		munmap((void *)fork_mark, (size_t)sysconf(_SC_PAGESIZE));
-		fork_mark = NULL;
-	}
+	/* Not unmapped: this may be exit, with threads about to look at it. An empty page costs nothing. */
+	if (fork_mark != NULL)
+		madvise((void *)fork_mark, (size_t)sysconf(_SC_PAGESIZE), MADV_DONTNEED);
 	pthread_mutex_unlock(&lock);
 }
 

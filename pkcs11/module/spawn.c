@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "module.h"
@@ -40,6 +41,27 @@
 
 extern char **environ;
 
+/*
+ * write_console tries once: a console that nobody reads must not stop the
+ * host, and one whose reader is gone must not kill it with SIGPIPE.
+ */
+static void write_console(const char *line, size_t length)
+{
+	struct pollfd console = {.fd = STDERR_FILENO, .events = POLLOUT};
+	if (poll(&console, 1, 1000) != 1 || (console.revents & (POLLERR | POLLNVAL)) || !(console.revents & POLLOUT))
+		return;
+	sigset_t pipe_signal, before, pending;
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	sigpending(&pending);
+	pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+	if (write(STDERR_FILENO, line, length) < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE)) {
+		struct timespec at_once = {0, 0};
+		sigtimedwait(&pipe_signal, NULL, &at_once);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void complain(const char *format, ...)
 {
 	char line[PATH_MAX + 256];
@@ -52,12 +74,7 @@ void complain(const char *format, ...)
 	if ((size_t)length > sizeof line - 2)
 		length = sizeof line - 2;
 	line[length++] = '\n';
-	/* A console that nobody reads must not stop the host: try once. */
-	struct pollfd console = {.fd = STDERR_FILENO, .events = POLLOUT};
-	if (poll(&console, 1, 1000) != 1 || !(console.revents & POLLOUT))
-		return;
-	ssize_t ignored = write(STDERR_FILENO, line, (size_t)length);
-	(void)ignored;
+	write_console(line, (size_t)length);
 }
 
 int descriptor_above(int fd)
