@@ -1,6 +1,7 @@
 package mockapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -25,12 +26,25 @@ type Fault struct {
 	Kind string `json:"kind"`
 	// Status is for status, garbage and html.
 	Status int `json:"status,omitempty"`
-	// RetryAfter is the value of the header: seconds or a date.
-	RetryAfter string `json:"retry_after,omitempty"`
+	// RetryAfter is the value of the header: seconds (in JSON also as a number) or a date.
+	RetryAfter HeaderValue `json:"retry_after,omitempty"`
 	// MS is the delay in milliseconds.
 	MS int `json:"ms,omitempty"`
 	// Count is how often the fault is used: 0 means once, -1 until it is cleared.
 	Count int `json:"count,omitempty"`
+}
+
+// HeaderValue is text which JSON may also give as a number.
+type HeaderValue string
+
+// UnmarshalJSON takes a string or a number.
+func (v *HeaderValue) UnmarshalJSON(data []byte) error {
+	var number json.Number // it takes quoted numbers too, but no other text
+	if err := json.Unmarshal(data, &number); err == nil {
+		*v = HeaderValue(number)
+		return nil
+	}
+	return json.Unmarshal(data, (*string)(v))
 }
 
 const (

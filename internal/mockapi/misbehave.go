@@ -54,7 +54,7 @@ func (s *Server) answerStatus(w http.ResponseWriter, f *Fault) {
 	}
 	p := newProblem(status, "This answer was asked for (fault injection).")
 	if f.RetryAfter != "" {
-		p.header.Set("Retry-After", f.RetryAfter)
+		p.header.Set("Retry-After", string(f.RetryAfter))
 	}
 	s.writeProblem(w, p)
 }
