@@ -71,7 +71,7 @@ func (t *Token) find(ctx context.Context, template []wire.Attribute) ([]uint64, 
 	}
 	handles := ring.matching(template, loggedIn)
 	if len(handles) == 0 && loggedIn {
-		t.explainNothing(&s, wanted, nameable)
+		t.explainNothing(ring, &s, wanted, nameable)
 	}
 	return handles, nil
 }
@@ -106,16 +106,25 @@ func (t *Token) loadIssuers(ctx context.Context, ring *keyring, subject []byte) 
 	}
 }
 
-// explainNothing says why a search for a private key by name came back empty:
-// the tool itself only says that there is no key.
-func (t *Token) explainNothing(s *search, wanted name, nameable bool) {
-	if len(s.names) == 0 || s.hasClass && s.class != ckoPrivateKey {
+// explainNothing says why a search for a private key came back empty: the tool
+// itself only says that there is no key. A search that names none is explained
+// where nothing at all is there.
+func (t *Token) explainNothing(ring *keyring, s *search, wanted name, nameable bool) {
+	if s.hasClass && s.class != ckoPrivateKey {
 		return
 	}
 	limit := t.limit()
+	if len(s.names) == 0 {
+		if !s.hasClass || len(ring.matching(nil, true)) > 0 {
+			return
+		}
+		wanted = limit
+	}
 	switch {
 	case !nameable:
 		t.log.Error("no such key: a key is named PROJECT/POLICY", "asked", s.names[0])
+	case !wanted.one():
+		t.log.Error("no key: the token's user may submit to no signing policy; check the policies' submitters", "shown", limit.String())
 	case !limit.covers(wanted):
 		t.log.Error("no such key: SIGNPATH_PROJECT_SLUG and SIGNPATH_SIGNING_POLICY_SLUG show another one only", "asked", wanted.String(), "shown", limit.String())
 	default:
