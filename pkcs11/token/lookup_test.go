@@ -230,6 +230,22 @@ func TestSettingsThatNameNoPolicyAreExplained(t *testing.T) {
 	}
 }
 
+// TestUserWithoutPoliciesIsTold so by the search that any signing begins with.
+func TestUserWithoutPoliciesIsTold(t *testing.T) {
+	b := newBench(t)
+	b.source.keys = nil
+	log := b.record(t)
+	b.open(t, "CONFIG")
+	b.searchAll(t, []hit{{[]wire.Attribute{class(ckoCertificate)}, 0, "/", 0}, {nil, 0, "", 0}})
+	if log.errors() != 0 {
+		t.Errorf("a listing shows an error:\n%s", log)
+	}
+	b.searchAll(t, []hit{{[]wire.Attribute{class(ckoPrivateKey)}, 0, "", 0}})
+	if log.errors() != 1 || !strings.Contains(log.String(), "submitters") {
+		t.Errorf("no record explains it:\n%s", log)
+	}
+}
+
 // TestPolicyThatAppears is found by the next search, without a new process.
 func TestPolicyThatAppears(t *testing.T) {
 	b := newBench(t)
@@ -406,16 +422,4 @@ func TestFailedSearchBeginsNone(t *testing.T) {
 	b.expect(t, ckrOperationNotInitialized, wire.Find, session, 1, nil)
 	b.source.fail = nil
 	b.expect(t, ckrOK, wire.FindInit, session, 0, nil)
-}
-
-// TestUnusableKeyHidesNoOther: one policy with an odd key must not stop every listing.
-func TestUnusableKeyHidesNoOther(t *testing.T) {
-	b := newBench(t)
-	log := b.record(t)
-	b.source.keys = append([]*fakeKey{{id: "demo/odd", private: oddKey(t)}}, b.source.keys...)
-	b.open(t, "CONFIG")
-	b.searchAll(t, []hit{{[]wire.Attribute{class(ckoPrivateKey)}, 5, "/", 0}, {searchByName("demo/rsa"), 1, "", 0}})
-	if !strings.Contains(log.String(), "demo/odd") {
-		t.Errorf("no record names the policy:\n%s", log)
-	}
 }
