@@ -8,7 +8,6 @@ import (
 	"crypto/rsa"
 	"encoding/asn1"
 	"errors"
-	"fmt"
 	"hash"
 	"math/big"
 	"slices"
@@ -240,12 +239,16 @@ func orderSize(k *ecdsa.PublicKey) int { return (k.Params().N.BitLen() + 7) / 8 
 // (mechanisms v2.40, section 2.3.1).
 func fixedSize(der []byte, public *ecdsa.PublicKey) ([]byte, error) {
 	var signature struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(der, &signature); err != nil || len(rest) != 0 {
-		return nil, fmt.Errorf("reading the ECDSA signature: %w", err)
+	rest, err := asn1.Unmarshal(der, &signature)
+	if err != nil {
+		return nil, failf(ckrDeviceError, "reading the ECDSA signature: %w", err)
+	}
+	if len(rest) != 0 {
+		return nil, failf(ckrDeviceError, "reading the ECDSA signature: %d bytes follow it", len(rest))
 	}
 	size := orderSize(public)
 	if signature.R.Sign() <= 0 || signature.S.Sign() <= 0 || signature.R.BitLen() > 8*size || signature.S.BitLen() > 8*size {
-		return nil, errors.New("reading the ECDSA signature: r or s is out of range")
+		return nil, failf(ckrDeviceError, "reading the ECDSA signature: r or s is out of range")
 	}
 	out := make([]byte, 2*size)
 	signature.R.FillBytes(out[:size])
