@@ -117,7 +117,11 @@ func describe(t *testing.T, b *bench, session, object uint64) string {
 		switch rv {
 		case ckrOK:
 			r := wire.NewReader(res.payload)
-			fmt.Fprintf(&text, "%s %s\n", attributeNames[typ], hex.EncodeToString(r.Bytes(r.Uint64())))
+			value := "empty"
+			if b := r.Bytes(r.Uint64()); len(b) > 0 {
+				value = hex.EncodeToString(b)
+			}
+			fmt.Fprintf(&text, "%s %s\n", attributeNames[typ], value)
 		case ckrAttributeSensitive:
 			fmt.Fprintf(&text, "%s sensitive\n", attributeNames[typ])
 		case ckrAttributeTypeInvalid:
