@@ -45,8 +45,8 @@ images: ## every image of images/matrix.json that can be built here
 	$(PREPARE) --for images -- scripts/images.sh
 
 .PHONY: bench
-bench: ## Go benchmarks
-	$(PREPARE) --for unit -- go test -run '^$$' -bench . -benchmem ./...
+bench: ## the module beside SoftHSM2 and openssl, both sides in one run
+	$(PREPARE) --for bench -- bash -c 'scripts/build.sh && go run ./scripts/bench'
 
 .PHONY: fuzz
 fuzz: ## every fuzz test for FUZZTIME each (default 10s)

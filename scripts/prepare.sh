@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: scripts/prepare.sh --for build|unit|lint|integration|test|demo|images|bootstrap [-- COMMAND ARGS…]
+# usage: scripts/prepare.sh --for build|unit|lint|integration|test|demo|images|bench|bootstrap [-- COMMAND ARGS…]
 # Sees that this machine has what the named job needs, then runs COMMAND.
 #
 # What is missing is installed from the distribution where that is allowed (root, or CI=true with sudo); elsewhere the one
@@ -23,6 +23,7 @@ case $job in
   lint) tools="go gcc python3-venv" ;;
   integration | demo | images) tools="go python3-venv openssl" engine=yes ;;
   test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv" engine=yes ;;
+  bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv" ;;
   bootstrap) tools="mmdebstrap" ;;
   *) usage ;;
 esac
@@ -49,6 +50,7 @@ package() { # package TOOL: the Debian packages that bring it
     openssl-pkcs11) echo libengine-pkcs11-openssl ;;
     pkcs11-tool) echo opensc ;;
     musl-gcc) echo musl-tools ;;
+    softhsm2-util) echo softhsm2 ;;
     p11tool) echo gnutls-bin ;;
     *) echo "$1" ;;
   esac
