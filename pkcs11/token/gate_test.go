@@ -2,9 +2,6 @@ package token
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
 	"sync"
 	"testing"
 	"time"
@@ -43,14 +40,4 @@ func (b *bench) gate() *gate {
 	g := &gate{Source: b.source, opened: make(chan struct{}), asked: make(chan struct{}, 100)}
 	b.connect = func(*config.Config) (Source, error) { return g, nil }
 	return g
-}
-
-// oddKey is of a type that no mechanism here takes.
-func oddKey(t testing.TB) crypto.Signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return private
 }
