@@ -58,6 +58,23 @@ static bool handlers_registered;
 static pthread_t fork_holder;
 static bool fork_holds;
 
+/* Closed while the far end of a pair is open here, and while a socket is closed: a child must not get a copy that it does not know of. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static bool gate_close(void)
+{
+	struct timespec limit;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += FORK_LIMIT;
+	return pthread_mutex_timedlock(&gate, &limit) == 0;
+}
+
+static void gate_open(bool closed)
+{
+	if (closed)
+		pthread_mutex_unlock(&gate);
+}
+
 void state_lock(void)
 {
 	pthread_mutex_lock(&lock);
@@ -117,7 +134,11 @@ static bool socket_pair(int type, struct descriptor *ours, int *theirs)
 		return false;
 	}
 	bound_waits(fd);
-	*theirs = pair[1];
+	*theirs = descriptor_above(pair[1]); /* a host without 0 to 2 must not print into it */
+	if (*theirs < 0) {
+		close(fd);
+		return false;
+	}
 	return true;
 }
 
@@ -243,16 +264,28 @@ static CK_RV lose(void)
 	return rv;
 }
 
+/*
+ * close_for_good closes a socket that a fork cannot be copying meanwhile: the
+ * kernel copies descriptors before memory, so a child could have the one and
+ * no longer know of it.
+ */
+static void close_for_good(struct descriptor *descriptor)
+{
+	bool closed = gate_close();
+	close_ours(descriptor);
+	gate_open(closed);
+}
+
 /* close_all closes every socket and forgets it. Nobody uses them any more; the lock is held. */
 static void close_all(void)
 {
 	while (conns != NULL) {
 		struct conn *conn = conns;
+		close_for_good(&conn->socket);
 		conns = conn->next;
-		close_ours(&conn->socket);
 		free(conn);
 	}
-	close_ours(&control);
+	close_for_good(&control);
 	pooled = total = 0;
 	operations_free();
 }
@@ -279,47 +312,49 @@ static bool forked(void)
 	return started != process_id() || (fork_mark != NULL && *fork_mark == 0);
 }
 
-/* What a child left alone because nobody knows in which state it is; kept reachable for leak checkers. */
+/* What a child left alone because nobody knows in which state the heap is; kept reachable for leak checkers. */
 static struct conn *abandoned __attribute__((used));
 
-/*
- * become_new makes a forked child start afresh. Only this thread exists. The
- * records are freed where the fork handlers held the lock; otherwise they,
- * and the heap, may have been in the middle of a change.
- */
+static void abandon_conns(void)
+{
+	struct conn **end = &conns;
+	while (*end != NULL) {
+		close_ours(&(*end)->socket);
+		end = &(*end)->next;
+	}
+	*end = abandoned;
+	abandoned = conns;
+	conns = NULL;
+}
+
+/* become_new makes a forked child start afresh. Only this thread exists; nothing is freed. */
 static void become_new(void)
 {
-	bool consistent = fork_holds;
 	pthread_mutex_t fresh_lock = PTHREAD_MUTEX_INITIALIZER;
 	pthread_cond_t fresh_changed = PTHREAD_COND_INITIALIZER;
 	lock = fresh_lock;
+	gate = fresh_lock;
 	changed = fresh_changed;
-	if (consistent) {
-		close_all();
-	} else {
-		for (struct conn *conn = conns; conn != NULL; conn = conn->next)
-			close_ours(&conn->socket);
-		close_ours(&control);
-		abandoned = conns;
-		operations_abandon();
-	}
-	conns = NULL;
+	abandon_conns();
+	close_ours(&control);
+	operations_abandon();
 	pooled = total = in_flight = 0;
 	state = DOWN;
 	fork_holds = false;
 	if (fork_mark != NULL)
 		*fork_mark = 1;
-	__atomic_store_n(&owner, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
 }
 
+/*
+ * fork takes the gate and not the lock of the state: a host's own handlers,
+ * which run after this one, may wait for a thread that is in a call here.
+ */
 static void before_fork(void)
 {
 	if (forked())
 		return;
-	struct timespec limit;
-	clock_gettime(CLOCK_REALTIME, &limit);
-	limit.tv_sec += FORK_LIMIT;
-	if (pthread_mutex_timedlock(&lock, &limit) != 0)
+	if (!gate_close())
 		return; /* a fork from a signal handler that interrupted the holder: go on without */
 	fork_holder = pthread_self();
 	fork_holds = true;
@@ -330,12 +365,13 @@ static void after_fork_in_parent(void)
 	if (!fork_holds || !pthread_equal(fork_holder, pthread_self()))
 		return;
 	fork_holds = false;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&gate);
 }
 
 static void after_fork_in_child(void)
 {
-	become_new();
+	if (forked())
+		become_new();
 }
 
 /*
@@ -371,8 +407,8 @@ static void make_fork_mark(void)
 		munmap(page, size);
 		return;
 	}
-	fork_mark = page;
-	*fork_mark = 1;
+	*(volatile uint32_t *)page = 1;
+	__atomic_store_n(&fork_mark, page, __ATOMIC_RELEASE);
 }
 
 extern void __cxa_finalize(void *) __attribute__((weak));
@@ -380,13 +416,16 @@ extern void __cxa_finalize(void *) __attribute__((weak));
 /*
  * A host that unloads the module without C_Finalize leaves no descriptors, no
  * token process and no fork handlers behind. (Handlers go with
- * __cxa_finalize, which not every compiler's start files call.)
+ * __cxa_finalize, which not every compiler's start files call.) The fork mark
+ * stays mapped: this may be exit, with threads about to look at it.
  */
 __attribute__((destructor)) static void unload(void)
 {
+	if (forked())
+		return; /* a vfork child: the handlers are its parent's */
 	if (__cxa_finalize != NULL)
 		__cxa_finalize(&__dso_handle);
-	if (forked() || pthread_mutex_trylock(&lock) != 0)
+	if (pthread_mutex_trylock(&lock) != 0)
 		return;
 	if (state == READY || state == LOST) {
 		shut_all();
@@ -394,9 +433,6 @@ __attribute__((destructor)) static void unload(void)
 			close_all();
 		state = DOWN;
 	}
-	/* Not unmapped: this may be exit, with threads about to look at it. An empty page costs nothing. */
-	if (fork_mark != NULL)
-		madvise((void *)fork_mark, (size_t)sysconf(_SC_PAGESIZE), MADV_DONTNEED);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -407,7 +443,7 @@ static bool greet(void)
 {
 	struct wire_hello ours = hello();
 	int out = fcntl(STDOUT_FILENO, F_GETFD) >= 0 ? STDOUT_FILENO : -1;
-	return send_control(&ours, sizeof ours, out);
+	return send_control(&ours, sizeof ours, out) || send_control(&ours, sizeof ours, -1);
 }
 
 /* start begins with the lock held. */
@@ -417,14 +453,21 @@ static CK_RV start(void)
 	if (!register_fork_handlers())
 		return CKR_HOST_MEMORY;
 	int theirs;
+	bool closed = gate_close();
 	if (!socket_pair(SOCK_SEQPACKET, &control, &theirs)) {
+		gate_open(closed);
 		complain("signkit: cannot make a socket for the token process: %s", strerror(errno));
 		return CKR_GENERAL_ERROR;
 	}
 	bool started = spawn_token_process(theirs);
 	close(theirs);
-	if (!started || !greet()) {
-		close_ours(&control);
+	gate_open(closed);
+	if (started && !greet()) {
+		complain("signkit: cannot greet the token process: %s", strerror(errno));
+		started = false;
+	}
+	if (!started) {
+		close_for_good(&control);
 		return CKR_GENERAL_ERROR;
 	}
 	state = READY;
@@ -442,7 +485,7 @@ static void wait_for_calls(void)
 			return;
 }
 
-CK_RV client_start(void)
+static CK_RV start_or_restart(void)
 {
 	if (forked()) {
 		if (!copied())
@@ -454,9 +497,12 @@ CK_RV client_start(void)
 		pthread_cond_wait(&changed, &lock);
 	CK_RV rv = CKR_CRYPTOKI_ALREADY_INITIALIZED;
 	if (state == LOST) {
+		state = ENDING; /* alone; others wait above */
 		wait_for_calls();
-		close_all();
+		if (in_flight == 0)
+			close_all();
 		state = DOWN;
+		pthread_cond_broadcast(&changed);
 	}
 	if (state == DOWN) {
 		__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
@@ -466,7 +512,7 @@ CK_RV client_start(void)
 	return rv;
 }
 
-CK_RV client_stop(void)
+static CK_RV stop_and_wait(void)
 {
 	if (forked())
 		return CKR_CRYPTOKI_NOT_INITIALIZED;
@@ -487,10 +533,30 @@ CK_RV client_stop(void)
 	return CKR_OK;
 }
 
-CK_RV call_enter(void)
+CK_RV client_start(void)
+{
+	int cancel;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	CK_RV rv = start_or_restart();
+	pthread_setcancelstate(cancel, NULL);
+	return rv;
+}
+
+CK_RV client_stop(void)
+{
+	int cancel;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	CK_RV rv = stop_and_wait();
+	pthread_setcancelstate(cancel, NULL);
+	return rv;
+}
+
+/* A host may cancel its threads; one that is in here must not vanish with the lock, or stay counted for ever. */
+CK_RV call_enter(int *cancel)
 {
 	if (forked())
 		return CKR_CRYPTOKI_NOT_INITIALIZED;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel);
 	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	pthread_mutex_lock(&lock);
 	if (state == LOST)
@@ -500,15 +566,18 @@ CK_RV call_enter(void)
 		rv = CKR_OK;
 	}
 	pthread_mutex_unlock(&lock);
+	if (rv != CKR_OK)
+		pthread_setcancelstate(*cancel, NULL);
 	return rv;
 }
 
-void call_leave(void)
+void call_leave(int cancel)
 {
 	pthread_mutex_lock(&lock);
 	in_flight--;
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
+	pthread_setcancelstate(cancel, NULL);
 }
 
 /* Data sockets. */
@@ -551,7 +620,9 @@ static struct conn *make_conn(void)
 	if (conn == NULL)
 		return NULL;
 	int theirs;
+	bool closed = gate_close();
 	if (!socket_pair(SOCK_STREAM, &conn->socket, &theirs)) {
+		gate_open(closed);
 		free(conn);
 		return NULL;
 	}
@@ -561,12 +632,14 @@ static struct conn *make_conn(void)
 	close(theirs);
 	if (!sent) {
 		close_ours(&conn->socket);
+		gate_open(closed);
 		free(conn);
 		errno = saved;
 		return NULL;
 	}
 	conn->next = conns;
 	conns = conn;
+	gate_open(closed);
 	pooled++;
 	total++;
 	return conn;
@@ -629,13 +702,20 @@ CK_RV conn_acquire(struct conn **out)
 void conn_release(struct conn *conn)
 {
 	pthread_mutex_lock(&lock);
-	if (conn->bound) {
+	bool surplus = conn->bound && pooled >= POOL_SIZE;
+	if (surplus) {
+		close_for_good(&conn->socket);
+		unlink_conn(conn);
+	} else {
+		if (conn->bound)
+			pooled++;
 		conn->bound = false;
-		pooled++;
+		conn->idle = true;
 	}
-	conn->idle = true;
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
+	if (surplus)
+		free(conn);
 }
 
 void conn_bind(struct conn *conn)
@@ -650,8 +730,8 @@ void conn_bind(struct conn *conn)
 void conn_discard(struct conn *conn)
 {
 	pthread_mutex_lock(&lock);
+	close_for_good(&conn->socket);
 	unlink_conn(conn);
-	close_ours(&conn->socket);
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
 	free(conn);
@@ -701,13 +781,25 @@ static bool read_answer(struct conn *conn, struct wire_reply *header)
 	return header->kind == WIRE_ANSWER && header->length <= WIRE_MAX_PAYLOAD;
 }
 
+/* control_open tells a token process that refused one socket, for want of descriptors, from one that is gone. */
+static bool control_open(void)
+{
+	char peek;
+	pthread_mutex_lock(&lock);
+	bool open = state == READY && is_ours(&control) && recv(control.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	pthread_mutex_unlock(&lock);
+	return open;
+}
+
 CK_RV conn_receive(struct conn *conn, struct reply *reply)
 {
 	*reply = (struct reply){0};
 	struct wire_reply header;
 	if (!is_ours(&conn->socket))
 		return CKR_DEVICE_ERROR;
-	if (!read_hello(conn) || !read_answer(conn, &header))
+	if (!read_hello(conn))
+		return conn->greeted || !control_open() ? lose() : CKR_HOST_MEMORY;
+	if (!read_answer(conn, &header))
 		return lose();
 	if (header.length > 0) {
 		reply->payload = malloc(header.length);

@@ -43,10 +43,11 @@ static void pad(CK_UTF8CHAR *field, size_t size, const char *text)
 
 CK_RV C_GetInfo(CK_INFO *info)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
-	call_leave();
+	call_leave(cancel_state);
 	if (info == NULL)
 		return CKR_ARGUMENTS_BAD;
 	unsigned major = 0, minor = 0;
@@ -93,7 +94,8 @@ static CK_RV answer_list(const struct reply *reply, CK_ULONG *list, CK_ULONG *co
 
 static CK_RV get_list(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *list, CK_ULONG *count)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
@@ -104,38 +106,41 @@ static CK_RV get_list(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG 
 			rv = answer_list(&reply, list, count);
 		reply_free(&reply);
 	}
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
 /* get_fixed fills a structure that the token process sends as it is in memory. */
 static CK_RV get_fixed(uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = out == NULL ? CKR_ARGUMENTS_BAD : transact_fixed(call, handle, number, out, size);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
 /* simple is a call that carries numbers and returns nothing but its result. */
 static CK_RV simple(uint32_t call, uint64_t handle, uint64_t number)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	struct reply reply;
 	rv = transact(call, handle, number, nothing, &reply);
 	reply_free(&reply);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
 /* get_value is a call that returns one number. */
 static CK_RV get_value(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *out)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
@@ -146,7 +151,7 @@ static CK_RV get_value(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG
 			*out = (CK_ULONG)reply.value;
 		reply_free(&reply);
 	}
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
@@ -167,10 +172,11 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 
 CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
-	call_leave();
+	call_leave(cancel_state);
 	if (slot == NULL || reserved != NULL)
 		return CKR_ARGUMENTS_BAD;
 	return flags & CKF_DONT_BLOCK ? CKR_NO_EVENT : CKR_FUNCTION_NOT_SUPPORTED;
@@ -195,9 +201,11 @@ CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIF
 	return get_value(WIRE_OPEN_SESSION, slot, flags, session);
 }
 
+/* close_sessions is a call that ends sign operations: those of one session, or all (0). */
 static CK_RV close_sessions(uint32_t call, uint64_t handle, CK_SESSION_HANDLE forgotten)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	struct reply reply;
@@ -205,7 +213,7 @@ static CK_RV close_sessions(uint32_t call, uint64_t handle, CK_SESSION_HANDLE fo
 	reply_free(&reply);
 	if (rv == CKR_OK)
 		operations_forget(forgotten);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
@@ -226,7 +234,8 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 
 CK_RV C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG pin_len)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
@@ -235,13 +244,13 @@ CK_RV C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK
 		rv = transact(WIRE_LOGIN, session, user, (struct span){pin, pin_len}, &reply);
 		reply_free(&reply);
 	}
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
 CK_RV C_Logout(CK_SESSION_HANDLE session)
 {
-	return simple(WIRE_LOGOUT, session, 0);
+	return close_sessions(WIRE_LOGOUT, session, 0); /* it ends every operation, as the end of all sessions does */
 }
 
 /* Object management functions (section 5.7). */
@@ -336,11 +345,12 @@ static CK_RV get_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, 
 
 CK_RV C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG count)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = get_attributes(session, object, template, count);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
@@ -395,11 +405,12 @@ static CK_RV find_objects_init(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *te
 
 CK_RV C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = find_objects_init(session, template, count);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
@@ -421,11 +432,12 @@ static CK_RV find_objects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, 
 
 CK_RV C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = find_objects(session, objects, max, count);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
@@ -455,10 +467,11 @@ static CK_RV generate_random(CK_SESSION_HANDLE session, CK_BYTE *random, CK_ULON
 
 CK_RV C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *random, CK_ULONG length)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = generate_random(session, random, length);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }

@@ -53,9 +53,9 @@ struct span {
 CK_RV client_start(void);
 CK_RV client_stop(void);
 
-/* call_enter begins every entry point: CKR_OK, or what to return. After CKR_OK, call_leave must follow. */
-CK_RV call_enter(void);
-void call_leave(void);
+/* call_enter begins every entry point: CKR_OK, or what to return. After CKR_OK, call_leave must follow, with the same variable (the thread's cancel state). */
+CK_RV call_enter(int *cancel);
+void call_leave(int cancel);
 
 /* conn_acquire takes an idle data socket or makes one; conn_release gives it back. */
 CK_RV conn_acquire(struct conn **out);

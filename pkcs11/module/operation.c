@@ -19,6 +19,7 @@ struct operation {
 	bool updated;    /* C_SignUpdate was called */
 	bool streaming;  /* messages without an answer were sent */
 	bool busy;       /* a thread is in a call with it */
+	bool closed;     /* its session ended meanwhile */
 	unsigned char *buffer;
 	size_t buffered;
 	uint64_t sequence, bytes;
@@ -29,6 +30,10 @@ static struct operation *abandoned __attribute__((used)); /* kept reachable for 
 
 void operations_abandon(void)
 {
+	struct operation **end = &operations;
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = abandoned;
 	abandoned = operations;
 	operations = NULL;
 }
@@ -78,19 +83,13 @@ static struct operation *take(CK_SESSION_HANDLE session, CK_RV *rv)
 	return operation;
 }
 
-/* keep gives an operation back that goes on. */
-static void keep(struct operation *operation)
-{
-	state_lock();
-	operation->busy = false;
-	state_unlock();
-}
-
 static void forget(struct operation *operation)
 {
 	state_lock();
-	struct operation **at = find(operation->session);
-	if (*at == operation)
+	struct operation **at = &operations;
+	while (*at != NULL && *at != operation)
+		at = &(*at)->next;
+	if (*at != NULL)
 		*at = operation->next;
 	state_unlock();
 }
@@ -106,6 +105,17 @@ static void end(struct operation *operation, bool reusable)
 	destroy(operation);
 }
 
+/* keep gives an operation back that goes on, unless its session ended meanwhile. */
+static void keep(struct operation *operation)
+{
+	state_lock();
+	bool closed = operation->closed;
+	operation->busy = closed;
+	state_unlock();
+	if (closed)
+		end(operation, false);
+}
+
 /* cancel ends the operation here and in the token process, which then takes another C_SignInit. */
 static void cancel(struct operation *operation)
 {
@@ -118,20 +128,29 @@ static void cancel(struct operation *operation)
 	end(operation, rv == CKR_OK && !operation->streaming);
 }
 
+/* next_forgotten takes one operation that ended with its session; those in a call end when it returns. */
+static struct operation *next_forgotten(CK_SESSION_HANDLE session)
+{
+	struct operation *found = NULL;
+	state_lock();
+	for (struct operation *operation = operations; operation != NULL; operation = operation->next) {
+		if (session != 0 && operation->session != session)
+			continue;
+		if (operation->busy)
+			operation->closed = true;
+		else
+			found = operation;
+	}
+	if (found != NULL)
+		found->busy = true;
+	state_unlock();
+	return found;
+}
+
 void operations_forget(CK_SESSION_HANDLE session)
 {
-	for (;;) {
-		state_lock();
-		struct operation *operation = operations;
-		while (operation != NULL && (operation->busy || (session != 0 && operation->session != session)))
-			operation = operation->next;
-		if (operation != NULL)
-			operation->busy = true;
-		state_unlock();
-		if (operation == NULL)
-			return;
+	for (struct operation *operation; (operation = next_forgotten(session)) != NULL;)
 		end(operation, false);
-	}
 }
 
 static bool has_operation(CK_SESSION_HANDLE session)
@@ -376,37 +395,41 @@ static CK_RV sign_update(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part
 
 CK_RV C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = sign_init(session, mechanism, key);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
 CK_RV C_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = sign(session, data, data_len, signature, signature_len);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
 CK_RV C_SignUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = sign_update(session, part, part_len);
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }
 
 CK_RV C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	struct operation *operation = take(session, &rv);
@@ -424,6 +447,6 @@ CK_RV C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signa
 	} else {
 		rv = sign_final(operation, signature, signature_len);
 	}
-	call_leave();
+	call_leave(cancel_state);
 	return rv;
 }

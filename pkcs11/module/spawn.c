@@ -38,6 +38,7 @@
 #define STACK_SIZE (64 * 1024)
 #define HIGH_DESCRIPTOR 200
 #define SIGNALS 64
+#define VERDICT_LIMIT 1000 /* milliseconds */
 
 extern char **environ;
 
@@ -50,14 +51,17 @@ static void write_console(const char *line, size_t length)
 	struct pollfd console = {.fd = STDERR_FILENO, .events = POLLOUT};
 	if (poll(&console, 1, 1000) != 1 || (console.revents & (POLLERR | POLLNVAL)) || !(console.revents & POLLOUT))
 		return;
-	sigset_t pipe_signal, before, pending;
+	sigset_t pipe_signal, both, before, pending;
 	sigemptyset(&pipe_signal);
 	sigaddset(&pipe_signal, SIGPIPE);
+	both = pipe_signal;
+	sigaddset(&both, SIGTTOU); /* a background host must not be stopped by our line */
 	sigpending(&pending);
-	pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+	pthread_sigmask(SIG_BLOCK, &both, &before);
 	if (write(STDERR_FILENO, line, length) < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE)) {
 		struct timespec at_once = {0, 0};
-		sigtimedwait(&pipe_signal, NULL, &at_once);
+		while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR)
+			;
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -275,16 +279,20 @@ static int clone_twice(struct start *start)
 	return reason;
 }
 
-/* read_verdict returns 0 when the exec happened (end of file), else the errno that was sent. */
+/*
+ * read_verdict returns 0 when the exec happened (end of file), else the errno
+ * that was sent. It is there when clone returns, but for emulators; silence
+ * means that a child forked meanwhile holds the pipe, so the exec happened.
+ */
 static int read_verdict(int fd)
 {
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
 	int ready;
 	do
-		ready = poll(&wait, 1, WIRE_SILENCE);
+		ready = poll(&wait, 1, VERDICT_LIMIT);
 	while (ready < 0 && errno == EINTR);
 	if (ready <= 0)
-		return ready == 0 ? ETIMEDOUT : errno;
+		return ready == 0 ? 0 : errno;
 	int32_t reason = 0;
 	ssize_t length;
 	do
@@ -299,6 +307,14 @@ static int run(struct start *start)
 	int verdict[2];
 	if (pipe2(verdict, O_CLOEXEC) < 0)
 		return errno;
+	for (int i = 0; i < 2; i++) /* a host without 0 to 2 must not print into it */
+		verdict[i] = descriptor_above(verdict[i]);
+	if (verdict[0] < 0 || verdict[1] < 0) {
+		int reason = errno;
+		close(verdict[0]);
+		close(verdict[1]);
+		return reason;
+	}
 	start->verdict = verdict[1];
 
 	int cancel_state;
@@ -306,10 +322,10 @@ static int run(struct start *start)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, sizeof all);
 	int reason = clone_twice(start);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
 	close(verdict[1]);
 	if (reason == 0)
 		reason = read_verdict(verdict[0]);
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
 	pthread_setcancelstate(cancel_state, NULL);
 	close(verdict[0]);
 	return reason;

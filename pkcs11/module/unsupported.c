@@ -8,11 +8,12 @@
 /* refuse_in_session answers for a function of a session; `valid` says whether its arguments are. */
 static CK_RV refuse_in_session(CK_SESSION_HANDLE session, bool valid, CK_RV why)
 {
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = valid ? check_session(session) : CKR_ARGUMENTS_BAD;
-	call_leave();
+	call_leave(cancel_state);
 	return rv == CKR_OK ? why : rv;
 }
 
@@ -34,13 +35,14 @@ static bool bytes(const void *data, CK_ULONG length)
 CK_RV C_InitToken(CK_SLOT_ID slot, CK_UTF8CHAR *pin, CK_ULONG pin_len, CK_UTF8CHAR *label)
 {
 	CK_SLOT_INFO info;
-	CK_RV rv = call_enter();
+	int cancel_state;
+	CK_RV rv = call_enter(&cancel_state);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
 	if (bytes(pin, pin_len) && label != NULL)
 		rv = transact_fixed(WIRE_GET_SLOT_INFO, slot, 0, &info, sizeof info);
-	call_leave();
+	call_leave(cancel_state);
 	return rv == CKR_OK ? CKR_TOKEN_WRITE_PROTECTED : rv;
 }
 

@@ -19,7 +19,11 @@ type gate struct {
 
 func (g *gate) Keys(ctx context.Context, project, policy string) ([]Key, error) {
 	g.asked <- struct{}{}
-	<-g.opened
+	select {
+	case <-g.opened:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	return g.Source.Keys(ctx, project, policy)
 }
 

@@ -78,7 +78,7 @@ func TestEveryAttributeOfEveryObject(t *testing.T) {
 	b := newBench(t)
 	b.source.keys = []*fakeKey{
 		{id: "demo/rsa", private: publicOnly{rsaLeaf.PublicKey}, leaf: rsaLeaf, issuers: []*x509.Certificate{issuer}},
-		{id: "demo/ec", private: publicOnly{ecLeaf.PublicKey}, leaf: ecLeaf},
+		{id: "demo/ec", private: publicOnly{ecLeaf.PublicKey}, leaf: ecLeaf, issuers: []*x509.Certificate{issuer}},
 		{id: "demo/gpg", private: publicOnly{gpg}},
 	}
 	session := b.open(t, "CONFIG").handle

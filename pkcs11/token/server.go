@@ -99,7 +99,10 @@ func (c *Control) Serve(ctx context.Context, t *Token, buildID string) error {
 		if err != nil {
 			return err
 		}
-		if n != 1 || packet[0] != wire.DataSocket || file == nil {
+		if n == 1 && packet[0] == wire.DataSocket && file == nil {
+			continue // no descriptor was free for it: the module sees that this one socket ended
+		}
+		if n != 1 || packet[0] != wire.DataSocket {
 			return fmt.Errorf("%w: unknown packet on the control socket", wire.ErrMalformed)
 		}
 		go newSocket(file, t).serve(ctx, buildID)
