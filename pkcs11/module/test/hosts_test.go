@@ -30,6 +30,8 @@ var hosts = []struct {
 	{name: "fork before C_Initialize", program: "fork_before", signatures: 2},
 	{name: "fork after C_Initialize", program: "fork_after", signatures: 7},
 	{name: "fork while threads are in calls", program: "fork_in_call", signatures: 11},
+	{name: "fork handlers of its own", program: "own_handlers", signatures: 2},
+	{name: "cancels its threads", program: "cancelled", signatures: 1},
 	{name: "waits for all children", program: "wait_all", signatures: 2},
 	{name: "is a subreaper", program: "init_process", args: []string{"subreaper"}, signatures: 1},
 	{name: "is PID 1", program: "init_process", args: []string{"pid1"}, signatures: 1},
