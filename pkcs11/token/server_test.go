@@ -149,6 +149,13 @@ func TestUnknownControlPacketEndsTheProcess(t *testing.T) {
 	}
 }
 
+// TestDataSocketThatDoesNotArrive: no descriptor was free for it, which is no reason to end.
+func TestDataSocketThatDoesNotArrive(t *testing.T) {
+	m := connect(t, newBench(t))
+	m.sendControl([]byte{wire.DataSocket}, -1)
+	m.dial().expect(ckrOK, wire.GetSlotList, 0, 1, nil)
+}
+
 // TestMalformedRequestClosesItsSocket and no other.
 func TestMalformedRequestClosesItsSocket(t *testing.T) {
 	header := func(call, length uint32) []byte {

@@ -119,6 +119,7 @@ func TestBrokenStreamOnAUsedSocket(t *testing.T) {
 	s.c.signInit(s.session, s.key, ckmECDSASHA256)
 	s.update(0, []byte("first"))
 	s.update(2, []byte("third"))
+	s.refused(ckrDeviceError)
 	if r := s.c.call(wire.SignFinal, s.session, uint64(len("first")), nil); r.rv == ckrOK {
 		t.Error("a text without its second part was signed")
 	}
