@@ -48,23 +48,33 @@ func openFile(directory, name string) (*rotatingFile, error) {
 	return f, nil
 }
 
-// write appends one record.
+// write appends one record. A file that cannot be rotated goes on growing: the error is
+// returned, the record written.
 func (f *rotatingFile) write(line []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return nil
 	}
-	if err := f.prepare(int64(len(line))); err != nil {
+	info, err := f.current()
+	if err != nil {
 		return err
 	}
-	if err := f.append(line); err != nil {
-		return err
+	var rotating error
+	if info.Size() > 0 && info.Size()+int64(len(line)) > f.limit {
+		rotating = f.rotate()
+		if _, err := f.current(); err != nil {
+			return err
+		}
 	}
-	// Five rotations while this process was stopped between look and write would have
-	// put the record into a file without a name.
-	if !f.unlinked() {
-		return nil
+	return errors.Join(rotating, f.appendNamed(line))
+}
+
+// appendNamed appends a record to a file that has a name: five rotations while this
+// process was stopped between look and write would leave it in one without.
+func (f *rotatingFile) appendNamed(line []byte) error {
+	if err := f.append(line); err != nil || !f.unlinked() {
+		return err
 	}
 	if err := f.reopen(); err != nil {
 		return err
@@ -72,24 +82,16 @@ func (f *rotatingFile) write(line []byte) error {
 	return f.append(line)
 }
 
-// prepare sees to it that the descriptor is the named file and that it has room.
-func (f *rotatingFile) prepare(room int64) error {
-	info, same := f.stat()
-	if !same {
-		if err := f.reopen(); err != nil {
-			return err
-		}
-		if info, same = f.stat(); !same {
-			return nil // rotated again just now: the record goes to the end of the old copy
-		}
+// current sees to it that the descriptor is the named file, as far as can be known: when
+// another process rotates it just now, the record goes to the end of the old copy.
+func (f *rotatingFile) current() (fs.FileInfo, error) {
+	if info, same := f.stat(); same {
+		return info, nil
 	}
-	if info.Size()+room <= f.limit || info.Size() == 0 {
-		return nil
+	if err := f.reopen(); err != nil {
+		return nil, err
 	}
-	if err := f.rotate(); err != nil {
-		return fmt.Errorf("rotating the log file: %w", err)
-	}
-	return f.reopen()
+	return f.file.Stat()
 }
 
 // stat looks at the named file and reports whether the descriptor is open on it.
@@ -156,16 +158,19 @@ func (f *rotatingFile) rotate() error {
 	lock := flock.New(f.path+".lock", flock.SetPermissions(0o600),
 		flock.SetFlag(os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK))
 	locked, err := lock.TryLock()
-	if err != nil || !locked {
-		return err
+	if err != nil {
+		return fmt.Errorf("rotating the log file: %w", err)
 	}
 	defer lock.Close()
+	if !locked {
+		return nil
+	}
 	if _, same := f.stat(); !same {
 		return nil
 	}
 	for n := oldCopies - 1; n >= 0; n-- {
 		if err := os.Rename(f.copyName(n), f.copyName(n+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return fmt.Errorf("rotating the log file: %w", err)
 		}
 	}
 	return nil
