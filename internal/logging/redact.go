@@ -63,14 +63,14 @@ func (r *Redactor) Redact(s string) string {
 // punctuation is encoded: a URL, a form and a .NET JSON writer each choose differently.
 func anyEncoding(secret string) string {
 	var b strings.Builder
-	for _, c := range []byte(secret) {
+	for _, c := range secret {
 		switch {
-		case c >= 0x80:
-			fmt.Fprintf(&b, `(?:\x{%x}|(?i:%%%02x))`, c, c)
 		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z':
-			b.WriteByte(c)
+			b.WriteRune(c)
 		default:
-			fmt.Fprintf(&b, `(?:\\?%s|(?i:%%%02x|\\u00%02x))`, regexp.QuoteMeta(string(rune(c))), c, c)
+			percent := fmt.Sprintf("% x", string(c)) // the bytes of its UTF-8 form
+			percent = "%" + strings.ReplaceAll(percent, " ", "%")
+			fmt.Fprintf(&b, `(?:\\?%s|(?i:%s|\\u%04x))`, regexp.QuoteMeta(string(c)), percent, c)
 		}
 	}
 	return b.String()

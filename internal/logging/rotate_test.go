@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -24,7 +23,6 @@ const (
 	writerEnv     = "LOGGING_TEST_WRITER"
 	directoryEnv  = "LOGGING_TEST_DIRECTORY"
 	logFile       = "SignPath.CryptoProviders.Cryptoki.txt"
-	plentyOfTime  = 30 * time.Second
 	writerMessage = "line"
 )
 
