@@ -33,8 +33,8 @@ const useConfig = "pass the PIN CONFIG and set SIGNPATH_ORGANIZATION_ID and SIGN
 // CONFIG, those in the PIN for ORGANIZATION_ID:API_TOKEN, split at the first colon. A line
 // break at the end, as PIN files have it, is ignored.
 //
-// Every error is a *PINError. Some tools pass on only the first bytes of a PIN (libp11
-// before 0.4.12: 32); what begins as an organization's id and lacks a token, or a part
+// Every error is a *PINError. Some tools pass on only the first bytes of a PIN (an old
+// libp11: 32); what begins as an organization's id and lacks a token, or a part
 // of it, is therefore reported as cut.
 func (c *Config) WithPIN(pin string) (*Config, error) {
 	pin = strings.TrimRight(pin, "\r\n")
