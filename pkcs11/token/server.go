@@ -178,9 +178,6 @@ func (s *socket) call(ctx context.Context, header wire.Request) error {
 	if rv != ckrOK && rv != ckrAttributeTypeInvalid && rv != ckrAttributeSensitive {
 		res = result{}
 	}
-	if len(res.payload) > wire.MaxPayload { // thousands of attributes in one batch
-		rv, res = ckrHostMemory, result{}
-	}
 	return s.reply(wire.Answer, rv, res)
 }
 
