@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# usage: sign.sh PROJECT/POLICY RELEASE
+#
+# Signs an apt repository: RELEASE is dists/SUITE/Release as `apt-ftparchive release` writes it. Puts InRelease (signed text) and
+# Release.gpg (detached signature) beside it, both or none.
+#
+# apt of Debian 13 takes RSA keys from 2048 bits on and NIST curves, with SHA-256 or better.
+#
+# Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
+# SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). The public key for those who verify: signkit gpg export PROJECT/POLICY
+# Needed: gpg, gpg-agent, signkit.
+set -euo pipefail
+
+[[ $# -eq 2 ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+key=$1 release=$2
+directory=$(dirname "$release")
+[[ -f $release ]] || { echo "sign.sh: $release: no such file" >&2; exit 1; }
+
+# A GNUPGHOME of its own, with the public key, and an agent that asks signkit's bridge; gone when this script ends.
+setup=$(signkit gpg init "$key")
+eval "$setup"
+
+# A repository whose Release has changed must not be served with the signature of the one before.
+rm -f "$directory/InRelease" "$directory/Release.gpg"
+sign() { # sign OUTPUT GPG-COMMAND…
+  local output=$1
+  shift
+  if ! gpg --batch --yes --local-user "$GPG_KEY_ID" --digest-algo SHA512 --output "$output" "$@" "$release"; then
+    rm -f "$directory"/.InRelease.part "$directory"/.Release.gpg.part
+    signkit gpg status --errors >&2 || true # gpg does not say why; the bridge does
+    exit 1
+  fi
+}
+sign "$directory/.InRelease.part" --clear-sign
+sign "$directory/.Release.gpg.part" --armor --detach-sign
+mv "$directory/.Release.gpg.part" "$directory/Release.gpg"
+mv "$directory/.InRelease.part" "$directory/InRelease"

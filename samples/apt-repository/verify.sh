@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# usage: verify.sh PUBLIC-KEY REPOSITORY SUITE [COMPONENT]
+#
+# Lets apt itself judge the repository at the path REPOSITORY: it reads the signed index with the key in PUBLIC-KEY (as
+# `signkit gpg export` prints it) and no other. The machine's own lists stay as they are. Needed: apt, gpg.
+set -euo pipefail
+
+[[ $# -eq 3 || $# -eq 4 ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+key=$1 repository=$(cd "$2" && pwd) suite=$3 component=${4:-main}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 0755 "$work" # apt reads as a user of its own
+
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+cp "$key" "$work/key.asc"
+for name in InRelease Release.gpg; do
+  [[ -s $repository/dists/$suite/$name ]] || { echo "verify.sh: $repository/dists/$suite/$name is missing" >&2; exit 1; }
+done
+# The detached signature is for old clients; apt reads InRelease.
+GNUPGHOME=$work gpg --batch --quiet --no-autostart --dearmor --output "$work/keyring.gpg" "$key"
+GNUPGHOME=$work gpgv --keyring "$work/keyring.gpg" "$repository/dists/$suite/Release.gpg" "$repository/dists/$suite/Release"
+
+echo "deb [signed-by=$work/key.asc] file:$repository $suite $component" >"$work/sources.list"
+apt-get update \
+  -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=- \
+  -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" \
+  -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# usage: sign.sh [--with debsigs|dpkg-sig] PROJECT/POLICY PACKAGE.deb…
+#
+# Puts a signature into Debian packages: as "origin" with debsigs (the default), which debsig-verify and dpkg check where a
+# policy asks for it, or as "builder" with dpkg-sig, which Debian 11 was the last to have. apt does not look at either: it trusts
+# the signature of the repository (samples/apt-repository). Each package is replaced only when it was signed.
+#
+# Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
+# SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). The public key for those who verify: signkit gpg export PROJECT/POLICY
+# Needed: debsigs or dpkg-sig, gpg, gpg-agent, signkit.
+set -euo pipefail
+
+usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+tool=debsigs
+if [[ ${1-} == --with ]]; then
+  tool=${2-}
+  shift 2
+fi
+[[ $# -ge 2 && ($tool == debsigs || $tool == dpkg-sig) ]] || usage
+key=$1
+shift
+command -v "$tool" >/dev/null || { echo "sign.sh: $tool is not installed" >&2; exit 1; }
+for package; do
+  [[ -f $package ]] || { echo "sign.sh: $package: no such file" >&2; exit 1; }
+done
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# A GNUPGHOME of its own, with the public key, and an agent that asks signkit's bridge; gone when this script ends.
+setup=$(signkit gpg init "$key")
+eval "$setup"
+
+for package; do
+  copy=$work/$(basename "$package")
+  cp "$package" "$copy"
+  case $tool in
+    debsigs) sign=(debsigs --sign=origin "--default-key=$GPG_KEY_ID" "$copy") member=_gpgorigin ;;
+    dpkg-sig) sign=(dpkg-sig --sign builder --sign-changes no -k "$GPG_KEY_ID" --gpg-options "--batch --no-tty" "$copy") member=_gpgbuilder ;;
+  esac
+  # Both tools can fail with exit status 0.
+  if ! "${sign[@]}" </dev/null || ! ar t "$copy" | grep -qx "$member"; then
+    echo "sign.sh: $tool did not sign $package" >&2
+    signkit gpg status --errors >&2 || true # the tool does not say why; the bridge does
+    exit 1
+  fi
+  # Written next to the package, so that the last step is one rename.
+  cp "$copy" "$package.part"
+  chmod --reference="$package" "$package.part"
+  mv "$package.part" "$package"
+done

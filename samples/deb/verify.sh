@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# usage: verify.sh PUBLIC-KEY PACKAGE.deb…
+#
+# Checks the "origin" signature of packages with debsig-verify, and a policy that takes the key in PUBLIC-KEY (as
+# `signkit gpg export` prints it) and no other; or the "builder" signature with dpkg-sig where a package has that one.
+# Needed: debsig-verify (or dpkg-sig), binutils, gpg.
+set -euo pipefail
+
+[[ $# -ge 2 ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+key=$1
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"$here/policy.sh" "$key" "$work"
+for package; do
+  if ar t "$package" | grep -qx _gpgbuilder; then
+    # dpkg-sig lists digests of the other members in a clear-signed text; gpgv decides who signed it.
+    keyring=$(echo "$work"/keyrings/*/origin.gpg)
+    ar p "$package" _gpgbuilder >"$work/builder.asc"
+    gpgv --keyring "$keyring" --output "$work/builder" "$work/builder.asc"
+    for member in $(ar t "$package" | grep -vx _gpgbuilder); do
+      sum=$(ar p "$package" "$member" | sha1sum | cut -d ' ' -f 1)
+      grep -qE "^[[:space:]]*[0-9a-f]{32} $sum [0-9]+ ${member//./\\.}\$" "$work/builder" ||
+        { echo "verify.sh: $package: $member is not what was signed" >&2; exit 1; }
+    done
+    continue
+  fi
+  debsig-verify --policies-dir "$work/policies" --keyrings-dir "$work/keyrings" "$package"
+done

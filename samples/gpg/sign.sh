@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# usage: sign.sh [--detach|--clear|--inline] PROJECT/POLICY FILE…
+#
+# Signs files with gpg. --detach (the default) writes FILE.asc, a signature beside the file; --clear writes FILE.asc, readable
+# text with its signature; --inline writes FILE.gpg, the compressed file with its signature inside.
+#
+# Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
+# SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). The public key for those who verify: signkit gpg export PROJECT/POLICY
+# Needed: gpg, gpg-agent, signkit.
+set -euo pipefail
+
+usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+form=--detach
+case ${1-} in
+  --detach | --clear | --inline) form=$1; shift ;;
+  -*) usage ;;
+esac
+[[ $# -ge 2 ]] || usage
+key=$1
+shift
+
+# A GNUPGHOME of its own, with the public key, and an agent that asks signkit's bridge; gone when this script ends.
+setup=$(signkit gpg init "$key")
+eval "$setup"
+
+for file; do
+  case $form in
+    --detach) output=$file.asc command=(--armor --detach-sign) ;;
+    --clear) output=$file.asc command=(--clear-sign) ;;
+    --inline) output=$file.gpg command=(--sign) ;;
+  esac
+  # A signature that is only half there must not look like one.
+  rm -f "$output"
+  if ! gpg --batch --yes --local-user "$GPG_KEY_ID" --output "$output.part" "${command[@]}" "$file"; then
+    rm -f "$output.part"
+    signkit gpg status --errors >&2 || true # gpg does not say why; the bridge does
+    exit 1
+  fi
+  mv "$output.part" "$output"
+done

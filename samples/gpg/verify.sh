@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# usage: verify.sh [--output CONTENT] PUBLIC-KEY SIGNATURE [FILE]
+#
+# Verifies a detached SIGNATURE of FILE, or a clear-signed or inline-signed file alone, with the key in PUBLIC-KEY (as
+# `signkit gpg export` prints it) and no other. --output writes what was signed: of a clear-signed file trust only that, since
+# text may stand around the signed part. Needed: gpg, gpgv.
+set -euo pipefail
+
+usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+output=()
+if [[ ${1-} == --output ]]; then
+  output=(--output "${2-}")
+  shift 2
+fi
+[[ $# -eq 2 || $# -eq 3 ]] || usage
+
+home=$(mktemp -d)
+trap 'rm -rf "$home"' EXIT
+export GNUPGHOME=$home
+
+# gpgv takes a signature only from a key in its keyring, and knows no trust but that.
+gpg --batch --quiet --no-autostart --dearmor --output "$home/keyring.gpg" "$1"
+gpgv --keyring "$home/keyring.gpg" "${output[@]}" "${@:2}"
