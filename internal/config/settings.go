@@ -11,6 +11,7 @@ type setting struct {
 	json     []string // dots are nesting
 	env      []string
 	fallback string // default, in the form a person would write; empty: unset
+	doc      string // what it does, for the reference page; Markdown
 	set      func(p *parser, c *Config, value string) error
 }
 
@@ -38,43 +39,94 @@ const (
 func settings() []setting {
 	names := func(n ...string) []string { return n }
 	return []setting{
-		{names(organizationSetting), names("SIGNPATH_ORGANIZATION_ID"), "", setOrganization},
-		{names(tokenSetting, "CIUserToken"), names("SIGNPATH_API_TOKEN", "SIGNPATH_CI_USER_TOKEN"), "", setToken},
-		{names("ApiUrl"), names("SIGNPATH_API_URL"), "https://app.signpath.io/Api", setAPIURL},
-		{names("TlsClientCertificate"), names("SIGNPATH_TLS_CLIENT_CERTIFICATE"), "", setTLSClientCertificate},
-		{names("HttpProxy"), names("http_proxy"), "", proxy(func(c *Config) *string { return &c.HTTPProxy })},
-		{nil, names("https_proxy", "HTTPS_PROXY"), "", proxy(func(c *Config) *string { return &c.HTTPSProxy })},
-		{nil, names("no_proxy", "NO_PROXY"), "", text(func(c *Config) *string { return &c.NoProxy })},
-		{names("ProjectSlug"), names("SIGNPATH_PROJECT_SLUG"), "", slug(func(c *Config) *string { return &c.ProjectSlug })},
+		{names(organizationSetting), names("SIGNPATH_ORGANIZATION_ID"), "",
+			"ID (UUID) of the organization; mandatory, unless the PIN brings it",
+			setOrganization},
+		{names(tokenSetting, "CIUserToken"), names("SIGNPATH_API_TOKEN", "SIGNPATH_CI_USER_TOKEN"), "",
+			"API token of a CI or interactive user; mandatory, unless the PIN brings it. `SIGNPATH_API_TOKEN_FILE` " +
+				"names a file that holds it, such as a Docker or Kubernetes secret; both set is an error. The encrypted " +
+				"and registry forms of Windows are refused",
+			setToken},
+		{names("ApiUrl"), names("SIGNPATH_API_URL"), "https://app.signpath.io/Api",
+			"address of the service; https, or http on a loopback address",
+			setAPIURL},
+		{names("TlsClientCertificate"), names("SIGNPATH_TLS_CLIENT_CERTIFICATE"), "",
+			"thumbprint of a certificate in a Windows store; refused here, use `SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE`",
+			setTLSClientCertificate},
+		{names("HttpProxy"), names("http_proxy"), "",
+			"web proxy for the way to the service, `HOST:PORT` or `http://[USER:PASSWORD@]HOST:PORT`",
+			proxy(func(c *Config) *string { return &c.HTTPProxy })},
+		{nil, names("https_proxy", "HTTPS_PROXY"), "",
+			"proxy for https alone; wins over the one before",
+			proxy(func(c *Config) *string { return &c.HTTPSProxy })},
+		{nil, names("no_proxy", "NO_PROXY"), "",
+			"hosts that are reached without the proxy, separated by commas",
+			text(func(c *Config) *string { return &c.NoProxy })},
+		{names("ProjectSlug"), names("SIGNPATH_PROJECT_SLUG"), "",
+			"show keys of this project only",
+			slug(func(c *Config) *string { return &c.ProjectSlug })},
 		{names("SigningPolicySlug"), names("SIGNPATH_SIGNING_POLICY_SLUG"), "",
+			"show the key of this signing policy only; with the project it names one key, which tools without a key " +
+				"option then use",
 			slug(func(c *Config) *string { return &c.SigningPolicySlug })},
 		{names("Cryptoki.DoNotFailOnReadWriteSessions"), names("SIGNPATH_CRYPTOKI_DO_NOT_FAIL_ON_READ_WRITE_SESSIONS"), "false",
+			"`true` opens the read/write sessions that some PKCS#11 tools insist on (cosign, old pkcs11-tool) as read- " +
+				"only ones instead of refusing them",
 			boolean(func(c *Config) *bool { return &c.AllowReadWriteSessions })},
 		{names("IncludeDummyX509CertificateForGpgKeys"), names("SIGNPATH_INCLUDE_DUMMY_X509CERTIFICATE_FOR_GPG_KEYS"), "false",
+			"`true` shows an X.509 certificate for each GPG key, for tools that see no key without one",
 			boolean(func(c *Config) *bool { return &c.IncludeDummyCertificate })},
-		{names("Log.Console.Level"), names("SIGNPATH_LOG_CONSOLE_LEVEL"), "none", level(func(c *Config) *logLevel { return &c.Log.ConsoleLevel })},
+		{names("Log.Console.Level"), names("SIGNPATH_LOG_CONSOLE_LEVEL"), "none",
+			"`none`, `fatal`, `error`, `warning`, `info`, `debug` or `verbose`; the images set `error`",
+			level(func(c *Config) *logLevel { return &c.Log.ConsoleLevel })},
 		{names("Log.Console.OutputStream"), names("SIGNPATH_LOG_CONSOLE_OUTPUT_STREAM"), "stderr",
+			"`stderr` or `stdout`",
 			oneOf(func(c *Config) *string { return &c.Log.ConsoleStream }, "stderr", "stdout")},
-		{names("Log.File.Level"), names("SIGNPATH_LOG_FILE_LEVEL"), "warning", level(func(c *Config) *logLevel { return &c.Log.FileLevel })},
-		{names("Log.File.Directory"), names("SIGNPATH_LOG_FILE_DIRECTORY"), "", path(func(c *Config) *string { return &c.Log.FileDirectory })},
+		{names("Log.File.Level"), names("SIGNPATH_LOG_FILE_LEVEL"), "warning",
+			"as for the console",
+			level(func(c *Config) *logLevel { return &c.Log.FileLevel })},
+		{names("Log.File.Directory"), names("SIGNPATH_LOG_FILE_DIRECTORY"), "",
+			"folder of `SignPath.CryptoProviders.<Interface>.txt`, made when missing; without it there is no file",
+			path(func(c *Config) *string { return &c.Log.FileDirectory })},
 		{names("HttpRequestTimeoutInSeconds", "Timeouts.HttpRequest"),
 			names("SIGNPATH_HTTP_REQUEST_TIMEOUT_IN_SECONDS", "SIGNPATH_TIMEOUTS_HTTP_REQUEST"), "30",
+			"seconds that one attempt of a request may take",
 			seconds(func(c *Config) *duration { return &c.Timeouts.HTTPRequest }, 0.001, 3600)},
 		{names("Timeouts.FirstRetryDelay"), names("SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY"), "1.16",
+			"seconds before the first retry; each further one waits longer",
 			seconds(func(c *Config) *duration { return &c.Timeouts.FirstRetryDelay }, 0, 3600)},
 		{names("Timeouts.RetryCount"), names("SIGNPATH_TIMEOUTS_RETRY_COUNT"), "10",
+			"retries of a request that failed by time-out, broken connection, 429 or 5xx",
 			integer(func(c *Config) *int { return &c.Timeouts.RetryCount }, 0, 100)},
 		{names("ServiceUnavailableTimeoutInSeconds"), names("SIGNPATH_SERVICE_UNAVAILABLE_TIMEOUT_IN_SECONDS"), "",
+			"seconds for all retries together; takes the place of the number of retries",
 			seconds(func(c *Config) *duration { return &c.Timeouts.Total }, 0.001, 86400)},
-		{nil, names("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE"), "", path(func(c *Config) *string { return &c.TLSClientCertificateFile })},
-		{nil, names("SIGNKIT_CA_FILE"), "", path(func(c *Config) *string { return &c.CAFile })},
-		{nil, names("SIGNKIT_MAX_PARALLEL"), "8", integer(func(c *Config) *int { return &c.MaxParallel }, 1, 64)},
-		{nil, names("SIGNKIT_DESCRIPTION"), "", description},
-		{nil, names("SIGNKIT_CERTIFICATE_CHAIN_FILE"), "", path(func(c *Config) *string { return &c.CertificateChainFile })},
-		{nil, names("SIGNKIT_SIGN_ROUTE"), RouteAuto, oneOf(func(c *Config) *string { return &c.SignRoute },
-			RouteAuto, RouteSignHash, RouteSubmitWithArtifact, RouteSigningRequests)},
-		{nil, names("SSL_CERT_FILE"), "", path(func(c *Config) *string { return &c.SSLCertFile })},
-		{nil, names("SSL_CERT_DIR"), "", pathList(func(c *Config) *string { return &c.SSLCertDir })},
+		{nil, names("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE"), "",
+			"PEM file with a certificate, its issuers and its private key, shown to the service (mutual TLS)",
+			path(func(c *Config) *string { return &c.TLSClientCertificateFile })},
+		{nil, names("SIGNKIT_CA_FILE"), "",
+			"PEM file with root certificates that are trusted besides the system's",
+			path(func(c *Config) *string { return &c.CAFile })},
+		{nil, names("SIGNKIT_MAX_PARALLEL"), "8",
+			"signatures under way at the same time, 1 to 64",
+			integer(func(c *Config) *int { return &c.MaxParallel }, 1, 64)},
+		{nil, names("SIGNKIT_DESCRIPTION"), "",
+			"text filed with each signing request",
+			description},
+		{nil, names("SIGNKIT_CERTIFICATE_CHAIN_FILE"), "",
+			"PEM file with the issuers of the signing certificates, where the service does not deliver them",
+			path(func(c *Config) *string { return &c.CertificateChainFile })},
+		{nil, names("SIGNKIT_SIGN_ROUTE"), RouteAuto,
+			"pins one generation of the service's signing call instead of trying the newest first: `auto`, `sign- " +
+				"hash`, `submit-with-artifact` or `signing-requests`",
+			oneOf(func(c *Config) *string { return &c.SignRoute },
+				RouteAuto, RouteSignHash, RouteSubmitWithArtifact, RouteSigningRequests)},
+		{nil, names("SSL_CERT_FILE"), "",
+			"PEM file that replaces the system's root certificates",
+			path(func(c *Config) *string { return &c.SSLCertFile })},
+		{nil, names("SSL_CERT_DIR"), "",
+			"folders, separated by colons, that replace the system's",
+			pathList(func(c *Config) *string { return &c.SSLCertDir })},
 	}
 }
 
@@ -83,13 +135,14 @@ type Setting struct {
 	JSON        []string // names in the file, the current one first; dots are nesting; may be empty
 	Environment []string // names of variables, the current one first
 	Default     string   // empty: not set
+	Doc         string   // what it does; Markdown
 }
 
 // Settings returns every setting in the order of the documentation.
 func Settings() []Setting {
 	var list []Setting
 	for _, s := range settings() {
-		row := Setting{s.json, s.env, s.fallback}
+		row := Setting{s.json, s.env, s.fallback, s.doc}
 		if s.name() == tokenSetting {
 			row.Environment = append(row.Environment, tokenFileVariable)
 		}
@@ -114,7 +167,7 @@ func settingNamed(name string) *setting {
 
 // ignoredVariables belong to other programs of this project: no warning for them.
 func ignoredVariables() []string {
-	return []string{"SIGNKIT_TOKEND", "SIGNKIT_NO_SKIP", "SIGNKIT_TSA_URL", "SIGNKIT_PROXY_SOCKET"}
+	return []string{"SIGNKIT_TOKEND", "SIGNKIT_SCDAEMON", "SIGNKIT_NO_SKIP", "SIGNKIT_TSA_URL", "SIGNKIT_PROXY_SOCKET"}
 }
 
 // EnvironmentNames lists, sorted, every environment variable that has an effect on Load:
