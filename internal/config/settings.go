@@ -70,8 +70,8 @@ func settings() []setting {
 				"option then use",
 			slug(func(c *Config) *string { return &c.SigningPolicySlug })},
 		{names("Cryptoki.DoNotFailOnReadWriteSessions"), names("SIGNPATH_CRYPTOKI_DO_NOT_FAIL_ON_READ_WRITE_SESSIONS"), "false",
-			"`true` opens the read/write sessions that some PKCS#11 tools insist on (cosign, old pkcs11-tool) as read- " +
-				"only ones instead of refusing them",
+			"`true` opens the read/write sessions that some PKCS#11 tools insist on (cosign, old pkcs11-tool) as read-only " +
+				"ones instead of refusing them",
 			boolean(func(c *Config) *bool { return &c.AllowReadWriteSessions })},
 		{names("IncludeDummyX509CertificateForGpgKeys"), names("SIGNPATH_INCLUDE_DUMMY_X509CERTIFICATE_FOR_GPG_KEYS"), "false",
 			"`true` shows an X.509 certificate for each GPG key, for tools that see no key without one",
@@ -117,8 +117,8 @@ func settings() []setting {
 			"PEM file with the issuers of the signing certificates, where the service does not deliver them",
 			path(func(c *Config) *string { return &c.CertificateChainFile })},
 		{nil, names("SIGNKIT_SIGN_ROUTE"), RouteAuto,
-			"pins one generation of the service's signing call instead of trying the newest first: `auto`, `sign- " +
-				"hash`, `submit-with-artifact` or `signing-requests`",
+			"pins one generation of the service's signing call instead of trying the newest first: `auto`, `sign-hash`" +
+				", `submit-with-artifact` or `signing-requests`",
 			oneOf(func(c *Config) *string { return &c.SignRoute },
 				RouteAuto, RouteSignHash, RouteSubmitWithArtifact, RouteSigningRequests)},
 		{nil, names("SSL_CERT_FILE"), "",
