@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"signkit/internal/mockapi"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"signkit": main})
+}
+
+// TestScripts runs testdata/script: one file per behaviour, named VERB-WHAT.txtar. Each script
+// has a service of its own (project demo, see internal/mockapi) that the SIGNPATH_ variables
+// name, and no HOME. MOCK is the folder with the service's files, REPO the repository's root.
+// Besides testscript's own commands:
+//
+//	fault JSON                    makes the service misbehave (mockapi.Fault, or a list of them)
+//	requests [METHOD] [PATH] N    the service was sent N requests since the last such line (PATH: regular expression)
+//	clear-requests                forgets them
+//	exits CODE COMMAND…           like exec, but demands that exit code
+//	eventually COMMAND…           runs COMMAND until it succeeds
+//
+// exits also demands that neither stream holds the token.
+func TestScripts(t *testing.T) {
+	dir := t.TempDir()
+	keys := sync.OnceValues(func() (string, error) { return makeKeys(dir) })
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               func(env *testscript.Env) error { return setUpScript(env, keys) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"fault":          scriptFault,
+			"requests":       scriptRequests,
+			"clear-requests": func(ts *testscript.TestScript, _ bool, _ []string) { service(ts).ClearRequests() },
+			"exits":          scriptExits,
+			"eventually":     scriptEventually,
+		},
+	})
+}
+
+type serviceKey struct{}
+
+func service(ts *testscript.TestScript) *mockapi.Server {
+	return ts.Value(serviceKey{}).(*mockapi.Server)
+}
+
+// makeKeys fills a state folder with every key: making RSA keys for each script takes long.
+func makeKeys(dir string) (string, error) {
+	s, err := mockapi.Start(mockapi.Options{StateDir: dir})
+	if err != nil {
+		return "", err
+	}
+	return dir, errors.Join(s.GenerateKeys(context.Background()), s.Close(context.Background()))
+}
+
+func setUpScript(env *testscript.Env, keys func() (string, error)) error {
+	shared, err := keys()
+	if err != nil {
+		return err
+	}
+	state := filepath.Join(env.WorkDir, ".mock")
+	if err := os.CopyFS(filepath.Join(state, "keys"), os.DirFS(filepath.Join(shared, "keys"))); err != nil {
+		return err
+	}
+	s, err := mockapi.Start(mockapi.Options{StateDir: state})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		s.Close(ctx)
+	})
+	env.Values[serviceKey{}] = s
+	env.Vars = append(env.Vars, s.Environment()...)
+	root, err := filepath.Abs("../..")
+	env.Setenv("MOCK", state)
+	env.Setenv("REPO", root)
+	env.Setenv("SECOND_TOKEN", s.SecondToken())
+	return err
+}
+
+func scriptFault(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(setFaults(service(ts), strings.Join(args, " ")))
+}
+
+func scriptRequests(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: requests [METHOD] [PATH] N")
+	}
+	want, err := strconv.Atoi(args[len(args)-1])
+	ts.Check(err)
+	method, path := "", regexp.MustCompile("")
+	for _, arg := range args[:len(args)-1] {
+		if arg == "GET" || arg == "POST" {
+			method = arg
+			continue
+		}
+		path = regexp.MustCompile(arg)
+	}
+	all := service(ts).Requests()
+	count := 0
+	for _, r := range all {
+		if (method == "" || r.Method == method) && path.MatchString(r.Path) {
+			count++
+		}
+	}
+	if count != want {
+		ts.Fatalf("%d requests instead of %d; all: %+v", count, want, all)
+	}
+	service(ts).ClearRequests()
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit interface{ ExitCode() int }
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d instead of %s", code, args[0])
+	}
+	for _, stream := range []string{"stdout", "stderr"} {
+		if strings.Contains(ts.ReadFile(stream), service(ts).Token()) {
+			ts.Fatalf("the token is in %s", stream)
+		}
+	}
+}
+
+// scriptEventually waits for what another process does; the bound is only for a test that fails.
+func scriptEventually(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("still failing after 20 s: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// TestScriptsAreNamedAfterVerbs keeps the folder readable.
+func TestScriptsAreNamedAfterVerbs(t *testing.T) {
+	names := map[string]bool{"main": true}
+	for _, cmd := range newRootCommand(newApp(nil, "/", nil, os.Stdout, os.Stderr)).Commands() {
+		names[cmd.Name()] = true
+	}
+	files, err := fs.Glob(os.DirFS("testdata/script"), "*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		ok := false
+		for name := range names {
+			ok = ok || strings.HasPrefix(file, name+"-")
+		}
+		if !ok {
+			t.Errorf("%s does not begin with a verb and a hyphen (or main-)", file)
+		}
+	}
+}
