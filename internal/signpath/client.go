@@ -75,7 +75,7 @@ func New(cfg *config.Config, o Options) (*Client, error) {
 		now: o.now, sleep: o.sleep, rand: o.rand}
 	c.setDefaults()
 	api, err := url.Parse(cfg.APIURL)
-	if err != nil || api.Host == "" {
+	if err != nil || api.Hostname() == "" {
 		return nil, fmt.Errorf("%s is not a URL", c.setting("SIGNPATH_API_URL"))
 	}
 	if err := checkRoute(cfg.SignRoute); err != nil {

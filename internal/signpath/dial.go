@@ -20,7 +20,8 @@ const preparedLife = 25 * time.Second
 // no connection, so that requests which start together share one where HTTP/2 allows it.
 type dialer struct {
 	address string      // host:port of the API
-	tls     *tls.Config // nil: plain HTTP, or TLS is the transport's task (proxy)
+	tls     *tls.Config // nil: plain HTTP, or TLS is the transport's task (in a proxy's tunnel)
+	trust   *trust      // nil: plain HTTP
 	timeout time.Duration
 
 	mu       sync.Mutex
@@ -138,6 +139,9 @@ func (d *dialer) open(ctx context.Context, network, address string) (net.Conn, e
 
 // dial is the one place where a socket is opened.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.trust != nil {
+		d.trust.readAhead() // while the other side is slow to answer
+	}
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err

@@ -158,8 +158,12 @@ func (c *Client) connectionHint(err error, sent bool) string {
 	var proxy *proxyError
 	var local *net.OpError
 	switch {
+	case errors.Is(err, errNoRoots):
+		return ""
 	case errors.As(err, &proxy):
 		return "check " + c.proxySetting()
+	case errors.As(err, &local) && local.Op == "proxyconnect" && isUntrusted(err):
+		return "name the proxy's missing root certificate in " + c.setting("SIGNKIT_CA_FILE") + ", or check " + c.proxySetting()
 	case errors.As(err, &local) && local.Op == "proxyconnect":
 		return "check " + c.proxySetting()
 	case isUntrusted(err):

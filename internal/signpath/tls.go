@@ -3,96 +3,48 @@ package signpath
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
-// tlsConfig has the roots and the client certificate of the settings.
-func (c *Client) tlsConfig() (*tls.Config, error) {
-	roots, err := c.roots()
-	if err != nil {
+// secure is what the TLS connections of one client have in common.
+type secure struct {
+	trust        *trust
+	certificates []tls.Certificate // that of the settings, if there is one
+}
+
+// newSecure reads the CA file and the client certificate of the settings.
+func (c *Client) newSecure() (*secure, error) {
+	s := new(secure)
+	var err error
+	if s.trust, err = c.newTrust(); err != nil {
 		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	if file := c.cfg.TLSClientCertificateFile; file != "" {
 		certificate, err := loadClientCertificate(file)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.setting("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE"), err)
 		}
-		config.Certificates = []tls.Certificate{certificate}
+		s.certificates = []tls.Certificate{certificate}
 	}
-	return config, nil
+	return s, nil
 }
 
-// roots are the system's, or those of SSL_CERT_FILE and SSL_CERT_DIR, and always those of
-// the CA file in addition.
-func (c *Client) roots() (*x509.CertPool, error) {
-	pool, err := c.systemRoots()
-	if err != nil {
-		return nil, err
-	}
-	if c.cfg.CAFile != "" {
-		if err := appendRoots(pool, c.cfg.CAFile); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.setting("SIGNKIT_CA_FILE"), err)
-		}
-	}
-	if pool.Equal(x509.NewCertPool()) {
-		return nil, errors.New("no root certificates found to check the service's certificate with: " +
-			"install the package ca-certificates, or name a PEM file in SIGNKIT_CA_FILE or SSL_CERT_FILE")
-	}
-	return pool, nil
-}
-
-func (c *Client) systemRoots() (*x509.CertPool, error) {
-	if c.cfg.SSLCertFile == "" && c.cfg.SSLCertDir == "" {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			return nil, fmt.Errorf("reading the system's root certificates: %w", err)
-		}
-		return pool, nil
-	}
-	pool := x509.NewCertPool()
-	if file := c.cfg.SSLCertFile; file != "" {
-		if err := appendRoots(pool, file); err != nil {
-			c.log.Warn("SSL_CERT_FILE is set but not usable", "error", err)
-		}
-	}
-	for dir := range strings.SplitSeq(c.cfg.SSLCertDir, ":") {
-		appendDirectory(pool, dir)
-	}
-	return pool, nil
-}
-
-// appendRoots adds the certificates of a PEM file; none in it is an error.
-func appendRoots(pool *x509.CertPool, file string) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("reading root certificates: %w", err)
-	}
-	if !pool.AppendCertsFromPEM(data) {
-		return fmt.Errorf("%s holds no certificate in PEM form", file)
-	}
-	return nil
-}
-
-// appendDirectory skips what is no certificate, as every reader of such a directory does.
-func appendDirectory(pool *x509.CertPool, dir string) {
-	if dir == "" {
-		return
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		return
-	}
-	for _, file := range files {
-		if data, err := os.ReadFile(file); err == nil {
-			pool.AppendCertsFromPEM(data)
-		}
+// config is for connections to one host (a name or an IP address) and to no other.
+func (s *secure) config(host string, protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: protocols, Certificates: s.certificates,
+		// The check that package tls would do needs all roots in advance, and reading the
+		// system's takes longer than the whole handshake. VerifyConnection does the same
+		// check, with the same errors: on every connection, resumed ones too, and before the
+		// handshake is complete, so before anything that is secret can be sent.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			// Not state.ServerName, which is empty where the host is an IP address.
+			return s.trust.verify(host, state.PeerCertificates)
+		},
 	}
 }
 

@@ -2,7 +2,6 @@ package signpath
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -10,8 +9,10 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/net/idna"
 )
 
 // connectVia builds the way to the API: proxy, TLS, dialer, transport.
@@ -23,16 +24,9 @@ func (c *Client) connectVia(api *url.URL) error {
 	if c.proxy, err = c.findProxy(api); err != nil {
 		return err
 	}
-	var secure *tls.Config
-	if api.Scheme == "https" {
-		if secure, err = c.tlsConfig(); err != nil {
-			return err
-		}
-	}
 	c.dialer = &dialer{address: hostPort(api), timeout: c.cfg.Timeouts.HTTPRequest}
 	c.transport = &http.Transport{
 		DialContext:         c.dialer.connect,
-		TLSClientConfig:     secure,
 		TLSHandshakeTimeout: c.cfg.Timeouts.HTTPRequest,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: max(c.cfg.MaxParallel, 8),
@@ -41,14 +35,31 @@ func (c *Client) connectVia(api *url.URL) error {
 	if c.proxy != nil {
 		c.transport.Proxy = http.ProxyURL(c.proxy)
 		c.transport.OnProxyConnectResponse = checkProxyAnswer
+	}
+	if api.Scheme != "https" {
 		return nil
 	}
-	if secure != nil {
-		c.dialer.tls = secure.Clone()
-		c.dialer.tls.ServerName = api.Hostname()
-		c.dialer.tls.NextProtos = []string{"h2", "http/1.1"}
-		c.transport.DialTLSContext = c.dialer.connect
+	return c.secureConnections(asciiHost(api))
+}
+
+// secureConnections sets up TLS: the transport itself does it with the API in a proxy's
+// tunnel, the dialer with whatever is reached directly.
+func (c *Client) secureConnections(api string) error {
+	secure, err := c.newSecure()
+	if err != nil {
+		return err
 	}
+	c.dialer.trust = secure.trust
+	c.transport.TLSClientConfig = secure.config(api)
+	switch {
+	case c.proxy == nil:
+		c.dialer.tls = secure.config(api, "h2", "http/1.1")
+	case c.proxy.Scheme == "https":
+		c.dialer.tls = secure.config(asciiHost(c.proxy))
+	default:
+		return nil
+	}
+	c.transport.DialTLSContext = c.dialer.connect
 	return nil
 }
 
@@ -71,8 +82,19 @@ func hostPort(u *url.URL) string {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return net.JoinHostPort(asciiHost(u), port)
 }
+
+// asciiHost is the host as DNS and certificates name it, without its port.
+func asciiHost(u *url.URL) string {
+	host := u.Hostname()
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil && strings.ContainsFunc(host, isNotASCII) {
+		return ascii
+	}
+	return host
+}
+
+func isNotASCII(r rune) bool { return r > unicode.MaxASCII }
 
 // findProxy applies http_proxy (also to an https API), https_proxy and no_proxy. The
 // password of a log-in is redacted from then on.

@@ -202,7 +202,6 @@ func TestRootFiles(t *testing.T) {
 		{"SSL_CERT_FILE", "", s.caFile, "", ""},
 		{"SSL_CERT_DIR", "", "", t.TempDir() + ":" + filepath.Dir(s.caFile), ""},
 		{"bad SSL_CERT_FILE and CA file", s.caFile, "/nowhere", "", ""},
-		{"no roots", "", "/nowhere", "", "ca-certificates"},
 		{"empty CA file", empty, "", "", "SIGNKIT_CA_FILE"},
 		{"no CA file", "/nowhere", "", "", "SIGNKIT_CA_FILE"},
 	} {
