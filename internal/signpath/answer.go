@@ -67,8 +67,32 @@ func (c *Client) decode(q call, a *answer, v any) error {
 		e.Hint = c.setting("SIGNPATH_API_URL") + " probably does not point at the API"
 		return e
 	}
-	e.cause = c.clean(fmt.Sprintf("not the JSON that was expected: %v: %s", err, body), maxText)
+	what := readable(a.body)
+	if isText(a.body) {
+		what = fmt.Sprintf("%v: %s", err, body)
+	}
+	e.cause = c.clean("not the JSON that was expected: "+what, maxText)
 	return e
+}
+
+// readable is a body as text. Of one that is no text, only its size is of use to a person.
+func readable(body []byte) string {
+	if isText(body) {
+		return string(body)
+	}
+	return fmt.Sprintf("%d bytes that are no text", len(body))
+}
+
+// isText forgives single characters: a body may have been cut within one.
+func isText(body []byte) bool {
+	all, strange := 0, 0
+	for _, r := range string(body[:min(len(body), 4*maxText)]) {
+		all++
+		if r == utf8.RuneError || r == 0 {
+			strange++
+		}
+	}
+	return strange <= max(2, all/8)
 }
 
 func isHTML(h http.Header, body []byte) bool {
@@ -99,7 +123,7 @@ type problem struct {
 // readProblem never fails: what it cannot read as JSON becomes text.
 func readProblem(h http.Header, body []byte) problem {
 	body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))
-	p := problem{text: string(body), html: isHTML(h, body)}
+	p := problem{text: readable(body), html: isHTML(h, body)}
 	if title := titlePattern.FindSubmatch(body); p.html && title != nil {
 		p.text = html.UnescapeString(string(title[1]))
 	}

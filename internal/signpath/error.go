@@ -109,7 +109,7 @@ func (c *Client) statusError(q call, a *answer) *Error {
 		retry:      a.status == 429 || a.status >= 500,
 		unknown:    a.status >= 500,
 		retryAfter: a.header.Get("Retry-After"),
-		body:       c.clean(string(a.body), maxText),
+		body:       c.clean(readable(a.body), maxText),
 	}
 	for i, field := range e.Fields {
 		e.Fields[i] = c.clean(field, 100)

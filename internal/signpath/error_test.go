@@ -53,6 +53,8 @@ func TestErrorMessages(t *testing.T) {
 		{404, nil, "", front + "404 Not Found; check SIGNPATH_ORGANIZATION_ID and SIGNPATH_API_URL"},
 		{404, html, "<html><title>Not &amp; found</title>", front + "404 Not Found: Not & found; this is a web page, not the API: check SIGNPATH_API_URL"},
 		{400, nil, "token " + testToken + " is\r\n\x1b[31mbad\u202e\x00", front + `400 Bad Request: token [redacted] is  \u001b[31mbad\u202e\u0000`},
+		{500, nil, "\xff\xfe\x00\x01" + strings.Repeat("\x80a", 30), front + "500 Internal Server Error: 64 bytes that are no text"},
+		{500, nil, "cut in a letter: \xc3", front + `500 Internal Server Error: cut in a letter: \ufffd`},
 		{302, http.Header{"Location": {"https://login.example/x?y=" + testToken}}, "<a>",
 			front + "302 Found; redirects are not followed, because the API token would travel to https://login.example; check SIGNPATH_API_URL"},
 		{307, http.Header{"Location": {"/elsewhere"}}, "",

@@ -190,6 +190,7 @@ func TestPoliciesThatAreNoList(t *testing.T) {
 		`{"signingPolicies":7}`:                "not the JSON that was expected",
 		`{"signingPolicies":[{"a":1},{]}`:      "not the JSON that was expected",
 		``:                                     "not the JSON that was expected",
+		"\xff\xfe\x00\x01":                     "not the JSON that was expected: 4 bytes that are no text",
 		`{"signingPolicies":[]}`:               "",
 		"\xef\xbb\xbf{\"SigningPolicies\":[]}": "",
 	} {
