@@ -190,3 +190,21 @@ func TestConfigurationWithoutOrganizationsHasTheBuiltInOnes(t *testing.T) {
 		t.Errorf("%+v, %v", cfg, err)
 	}
 }
+
+func TestServerCertificateMayBeExpired(t *testing.T) {
+	for _, end := range []time.Time{{}, time.Now().Add(time.Hour), time.Now().Add(-time.Hour)} {
+		s, err := mockapi.Start(mockapi.Options{StateDir: t.TempDir(), Config: fastConfig(), CertificateEnd: end})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.BaseURL(), "https://"), &tls.Config{RootCAs: rootPool(t, s.CAFile())})
+		if err == nil {
+			conn.Close()
+		}
+		expired := !end.IsZero() && end.Before(time.Now())
+		if expired != (err != nil) || expired && !strings.Contains(err.Error(), "expired") {
+			t.Errorf("with a certificate until %v: %v", end, err)
+		}
+		stop(t, s)
+	}
+}

@@ -35,6 +35,7 @@ func (s *Server) misbehave(c *call, e *endpoint, route string, err error) bool {
 	case faultGarbage:
 		var noise [256]byte
 		rand.Read(noise[:])
+		noise[0] = 0xff // never the start of a web page
 		respond(c.w, f, "application/json", noise[:])
 	case faultHTML:
 		respond(c.w, f, "text/html; charset=utf-8", []byte(loginPage))

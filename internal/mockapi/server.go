@@ -21,6 +21,9 @@ type Options struct {
 	Config    *Config  // nil is the built-in configuration
 	PlainHTTP bool     // no TLS; only on loopback
 	Log       io.Writer
+
+	// CertificateEnd is when the server certificate expires, for tests of clients; zero is in a year.
+	CertificateEnd time.Time
 }
 
 // Server is a running service.
@@ -118,7 +121,7 @@ func (s *Server) prepare(o Options, ln net.Listener) error {
 	if o.PlainHTTP {
 		s.base = strings.Replace(s.base, "https", "http", 1)
 	} else {
-		config, pem, err := serverTLS(s.state, append([]string{host}, o.Hosts...))
+		config, pem, err := serverTLS(s.state, append([]string{host}, o.Hosts...), o.CertificateEnd)
 		if err != nil {
 			return fmt.Errorf("making the server certificate: %w", err)
 		}

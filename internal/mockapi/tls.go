@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// serverTLS issues a server certificate for the hosts. Its authority is kept
-// in the state folder, so that clients' CA files stay valid over a restart.
-func serverTLS(state *stateDir, hosts []string) (*tls.Config, []byte, error) {
+// serverTLS issues a server certificate for the hosts, valid until end (zero:
+// a year). Its authority is kept in the state folder, so that clients' CA files
+// stay valid over a restart.
+func serverTLS(state *stateDir, hosts []string, end time.Time) (*tls.Config, []byte, error) {
 	caKey, err := state.key("tls-ca", keyECDSA, 256)
 	if err != nil {
 		return nil, nil, err
@@ -27,6 +28,9 @@ func serverTLS(state *stateDir, hosts []string) (*tls.Config, []byte, error) {
 	}
 	template := serverTemplate(hosts)
 	template.SerialNumber = newSerial()
+	if !end.IsZero() {
+		template.NotBefore, template.NotAfter = end.Add(-year), end
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
 	if err != nil {
 		return nil, nil, err
