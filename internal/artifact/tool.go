@@ -1,0 +1,92 @@
+package artifact
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ToolError is a tool that failed.
+type ToolError struct {
+	Tool   string
+	Cause  string // the last of what it printed, or how it ended
+	Output string // all of what it printed
+	err    error
+}
+
+func (e *ToolError) Error() string { return e.Tool + ": " + e.Cause }
+func (e *ToolError) Unwrap() error { return e.err }
+
+// MissingToolError is a program that is not installed.
+type MissingToolError struct {
+	Tool    string
+	Package string // where Debian and Ubuntu have it, RHEL's name in parentheses if it differs
+}
+
+func (e *MissingToolError) Error() string {
+	return fmt.Sprintf("%s is not installed (package %s)", e.Tool, e.Package)
+}
+
+// packages of the tools this package runs.
+var packages = map[string]string{
+	"ar": "binutils", "debsig-verify": "debsig-verify", "debsigs": "debsigs", "gpg": "gpg (gnupg2)", "gpgv": "gpgv (gnupg2)",
+	"jarsigner": "openjdk-21-jdk-headless (java-21-openjdk-devel)", "openssl": "openssl", "osslsigncode": "osslsigncode",
+	"rpm": "rpm", "rpmkeys": "rpm", "rpmsign": "rpm (rpm-sign)",
+}
+
+// maxOutput bounds what is kept of a tool's output.
+const maxOutput = 64 << 10
+
+// run starts a tool without terminal and input and returns what it printed, both streams in
+// one. The context's end kills the tool and what it started.
+func run(ctx context.Context, environ []string, dir, tool string, args ...string) (string, error) {
+	path, err := exec.LookPath(tool)
+	if err != nil {
+		return "", &MissingToolError{Tool: tool, Package: packages[tool]}
+	}
+	var output tail
+	command := exec.CommandContext(ctx, path, args...)
+	command.Env = environ
+	command.Dir = dir
+	command.Stdout, command.Stderr = &output, &output
+	// A group of its own: rpmsign, debsigs and jarsigner start others.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	command.WaitDelay = 5 * time.Second
+	err = command.Run()
+	text := output.String()
+	if err == nil {
+		return text, nil
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return text, &ToolError{Tool: tool, Cause: lastLine(text, err), Output: text, err: err}
+}
+
+// lastLine is the line that says most: the last one, or how the process ended.
+func lastLine(text string, err error) string {
+	var exit *exec.ExitError
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	last := strings.TrimSpace(lines[len(lines)-1])
+	if last == "" || !errors.As(err, &exit) {
+		return err.Error()
+	}
+	return last
+}
+
+// tail keeps the last maxOutput bytes.
+type tail struct{ bytes.Buffer }
+
+func (t *tail) Write(p []byte) (int, error) {
+	n, err := t.Buffer.Write(p)
+	if excess := t.Len() - maxOutput; excess > 0 {
+		t.Next(excess)
+	}
+	return n, err
+}
