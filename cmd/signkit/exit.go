@@ -84,27 +84,49 @@ func usageError(format string, args ...any) error {
 	return withCode(exitUsage, fmt.Errorf(format, args...))
 }
 
-// hintsOf collects the hints of an error, innermost first, and those of the service's client.
+// walk visits an error and all that it wraps, the outermost first.
+func walk(err error, visit func(error)) {
+	if err == nil {
+		return
+	}
+	visit(err)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		walk(e.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			walk(inner, visit)
+		}
+	}
+}
+
+// hintsOf collects the hints of an error, those nearest to the cause first, with those of the
+// service's client.
 func hintsOf(err error) []string {
 	var hints []string
-	for err != nil {
-		if e, ok := err.(*commandError); ok {
+	walk(err, func(err error) {
+		switch e := err.(type) {
+		case *commandError:
 			hints = append(append([]string{}, e.hints...), hints...)
+		case *signpath.Error:
+			if e.Hint != "" {
+				hints = append([]string{e.Hint}, hints...)
+			}
 		}
-		if e, ok := err.(*signpath.Error); ok && e.Hint != "" {
-			return append([]string{e.Hint}, hints...)
-		}
-		err = errors.Unwrap(err)
-	}
+	})
 	return hints
 }
 
 // exitCodeOf finds the code: the outermost that was set, or what the cause says.
 func exitCodeOf(err error) int {
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		if c, ok := e.(*commandError); ok && c.code != 0 {
-			return c.code
+	code := 0
+	walk(err, func(err error) {
+		if e, ok := err.(*commandError); ok && code == 0 {
+			code = e.code
 		}
+	})
+	if code != 0 {
+		return code
 	}
 	var service *signpath.Error
 	switch {

@@ -62,15 +62,14 @@ func (a *app) key(ctx context.Context, name keyName) (*signpath.Key, error) {
 	}
 	keys, err := client.Policies(ctx, signpath.Filter{ProjectSlug: name.project, SigningPolicySlug: name.policy})
 	if err != nil {
-		return nil, fmt.Errorf("looking for %s: %w", name, err)
+		return nil, err
 	}
 	for _, key := range keys {
 		if key.ID() == name.String() {
 			return key, nil
 		}
 	}
-	return nil, withHint(withCode(exitRefused, fmt.Errorf("there is no signing policy %s that this token's user may submit to", name)),
-		"signkit policies lists those there are; the user must be a submitter of the policy")
+	return nil, noPolicy(name.String())
 }
 
 // warnExpiry says that a certificate or key ends soon or has ended. Signing goes on.

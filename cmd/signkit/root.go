@@ -24,6 +24,10 @@ import (
 //     scripts can do).
 func verbs() []func(*app) *cobra.Command {
 	return []func(*app) *cobra.Command{
+		newPoliciesCommand,
+		newCertificateCommand,
+		newSignHashCommand,
+		newURICommand,
 		newVersionCommand,
 	}
 }

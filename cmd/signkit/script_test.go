@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	exits CODE COMMAND…           like exec, but demands that exit code
 //	eventually COMMAND…           runs COMMAND until it succeeds
 //
+// The condition [built:NAME] asks whether build/NAME is there (make build).
 // exits also demands that neither stream holds the token.
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
@@ -42,6 +43,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition:           scriptCondition,
 		Setup:               func(env *testscript.Env) error { return setUpScript(env, keys) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fault":          scriptFault,
@@ -93,6 +95,15 @@ func setUpScript(env *testscript.Env, keys func() (string, error)) error {
 	env.Setenv("REPO", root)
 	env.Setenv("SECOND_TOKEN", s.SecondToken())
 	return err
+}
+
+func scriptCondition(condition string) (bool, error) {
+	name, ok := strings.CutPrefix(condition, "built:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", condition)
+	}
+	_, err := os.Stat(filepath.Join("../../build", name))
+	return err == nil, nil
 }
 
 func scriptFault(ts *testscript.TestScript, _ bool, args []string) {

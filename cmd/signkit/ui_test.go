@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"signkit/internal/signpath"
+)
+
+func testUI() (*ui, *bytes.Buffer, *bytes.Buffer) {
+	var stdout, stderr bytes.Buffer
+	return newUI(&stdout, &stderr, nil), &stdout, &stderr
+}
+
+func TestTablesAreAlignedByCharactersWithoutTrailingBlanks(t *testing.T) {
+	u, stdout, _ := testUI()
+	u.table([]string{"NAME", "KEY", "NOTE"}, [][]string{{"dëmo/a", "RSA 3072", ""}, {"x", "P-256", "soon"}})
+	want := "NAME    KEY       NOTE\ndëmo/a  RSA 3072\nx       P-256     soon\n"
+	if stdout.String() != want {
+		t.Errorf("got\n%s", stdout)
+	}
+}
+
+func TestFailureShowsEachHintOnceAndNoSecret(t *testing.T) {
+	u, _, stderr := testUI()
+	u.redactor.Add("s3cret-token")
+	inner := &signpath.Error{Method: "GET", Path: "/x", Status: 401, Texts: []string{"bad s3cret-token"}, Hint: "check SIGNPATH_API_TOKEN"}
+	u.fail(withHint(fmt.Errorf("listing: %w", withHint(inner, "second")), "third"))
+	want := "error: listing: GET /x: the service answered 401 Unauthorized: bad [redacted]\n" +
+		"hint: check SIGNPATH_API_TOKEN\nhint: second\nhint: third\n"
+	if stderr.String() != want {
+		t.Errorf("got\n%s", stderr)
+	}
+}
+
+func TestEveryLineOfAnErrorSaysThatItIsOne(t *testing.T) {
+	u, _, stderr := testUI()
+	u.fail(errors.Join(errors.New("one"), errors.New("two")))
+	if stderr.String() != "error: one\nerror: two\n" {
+		t.Errorf("got\n%s", stderr)
+	}
+}
+
+func TestProgressIsPlainLinesWithoutATerminal(t *testing.T) {
+	u, _, stderr := testUI()
+	p := u.newProgress(2, "files")
+	p.step("%s: signed", "a.rpm")
+	p.step("%s: failed", "b.rpm")
+	p.finish()
+	if stderr.String() != "[1/2] a.rpm: signed\n[2/2] b.rpm: failed\n" {
+		t.Errorf("got\n%s", stderr)
+	}
+}
+
+func TestProgressIsOneLineOnATerminalAndGivesWayToMessages(t *testing.T) {
+	u, _, stderr := testUI()
+	u.terminal = true
+	p := u.newProgress(2, "files")
+	p.step("a.rpm: signed")
+	u.warning("slow")
+	p.step("b.rpm: signed")
+	p.finish()
+	want := "\r\x1b[K1 of 2 files  a.rpm: signed\nwarning: slow\n\r\x1b[K2 of 2 files  b.rpm: signed\n"
+	if stderr.String() != want {
+		t.Errorf("got %q", stderr)
+	}
+}
+
+func TestColoursOnlyWhereTheyAreTaken(t *testing.T) {
+	u, _, _ := testUI()
+	if u.red("x") != "x" {
+		t.Error("colours without a terminal")
+	}
+	u.colour = true
+	if u.red("x") != "\x1b[31mx\x1b[0m" {
+		t.Errorf("got %q", u.red("x"))
+	}
+}
+
+func TestExpiryIsAWarningThirtyDaysBefore(t *testing.T) {
+	for _, c := range []struct {
+		left time.Duration
+		want string
+	}{
+		{-time.Hour, "warning: the certificate of demo/x expired on "},
+		{10*24*time.Hour + time.Hour, "in 10 days\n"},
+		{31 * 24 * time.Hour, ""},
+	} {
+		u, _, stderr := testUI()
+		(&app{ui: u}).warnExpiry("the certificate of demo/x", time.Now().Add(c.left))
+		if got := stderr.String(); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%s left: %q", c.left, got)
+		}
+	}
+}
+
+func TestExpiryInTheListHasAWordWhereItIsNear(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	for want, end := range map[string]time.Time{
+		"2029-12-31 (expired)": now.Add(-24 * time.Hour),
+		"2030-01-06 (5 days)":  now.Add(5 * 24 * time.Hour),
+		"2031-01-01":           now.AddDate(1, 0, 0),
+	} {
+		if got := (policyRow{Certificate: &certificate{NotAfter: end}}).expiry(now); got != want {
+			t.Errorf("%q instead of %q", got, want)
+		}
+	}
+}
+
+func TestExitCodesFollowTheCause(t *testing.T) {
+	service := func(status int) error { return fmt.Errorf("x: %w", &signpath.Error{Status: status}) }
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, exitOK},
+		{errors.New("x"), exitFailed},
+		{service(400), exitRefused},
+		{service(404), exitRefused},
+		{service(429), exitUnavailable},
+		{service(503), exitUnavailable},
+		{service(0), exitUnavailable},
+		{&signpath.Error{Cause: x509.UnknownAuthorityError{}}, exitUnavailable},
+		{fmt.Errorf("x: %w", signpath.ErrWrongSignature), exitUnverified},
+		{withHint(usageError("x"), "y"), exitUsage},
+		{withCode(exitMissingTool, service(400)), exitMissingTool},
+		{errors.Join(errors.New("x"), withCode(exitSettings, errors.New("y"))), exitSettings},
+	} {
+		if got := exitCodeOf(c.err); got != c.want {
+			t.Errorf("%v: %d instead of %d", c.err, got, c.want)
+		}
+	}
+}
