@@ -1,0 +1,246 @@
+package artifact
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// Job is one file to sign.
+type Job struct {
+	File string // absolute
+	Kind Kind
+}
+
+// Status says how a job ended.
+type Status string
+
+// The ends of a job.
+const (
+	Signed  Status = "signed"
+	Skipped Status = "skipped" // this key had signed it already
+	Failed  Status = "failed"
+)
+
+// Result is what became of one file.
+type Result struct {
+	Job
+	Status   Status
+	Outputs  []string // files that carry the signature; for embedded signatures the signed file
+	SHA256   string   // of the signed content: the new file where the signature is inside, else File; hex
+	Requests []string // ids of the service's signing requests, where its log tells
+	Err      error    // of a failed one
+}
+
+// Hand is one pair of hands of a batch: it does one job after the other.
+type Hand struct {
+	Signer   *Signer
+	Verifier *Verifier
+	Log      *RecordLog // where the records of its signatures appear; may be nil
+}
+
+// Batch signs many files at once.
+type Batch struct {
+	Hands  []*Hand      // as many files are signed at the same time
+	Folder string       // of the results; empty: beside the file, or in its stead
+	Force  bool         // sign also what this key has signed
+	Done   func(Result) // called for each, one at a time, in the order of ending; may be nil
+}
+
+// Run signs every file, in any order, and returns the results in the order of the jobs. Each
+// result has been verified before it takes its name, in one step; a file that fails stays as
+// it was. After ctx has ended the rest fails with its error.
+func (b *Batch) Run(ctx context.Context, jobs []Job) []Result {
+	results := make([]Result, len(jobs))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	var done sync.Mutex
+	for _, hand := range b.Hands {
+		workers.Go(func() {
+			for i := range next {
+				results[i] = b.one(ctx, hand, jobs[i])
+				if b.Done != nil {
+					done.Lock()
+					b.Done(results[i])
+					done.Unlock()
+				}
+			}
+		})
+	}
+	for i := range jobs {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return results
+}
+
+func (b *Batch) one(ctx context.Context, hand *Hand, job Job) Result {
+	result := Result{Job: job, Status: Failed}
+	if result.Err = ctx.Err(); result.Err != nil {
+		return result
+	}
+	hand.Log.mark()
+	skipped, err := b.sign(ctx, hand, &result)
+	records := hand.Log.since()
+	result.Requests = records.requests()
+	switch {
+	case err != nil:
+		result.Err = records.explain(err)
+	case skipped:
+		result.Status = Skipped
+	default:
+		result.Status = Signed
+	}
+	return result
+}
+
+func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped bool, err error) {
+	file, kind := result.File, result.Kind
+	folder := b.Folder
+	if folder == "" {
+		folder = filepath.Dir(file)
+	}
+	if !b.Force && hand.Verifier.Verify(ctx, kind, b.existing(kind, file), folder) == nil {
+		return true, describe(result, folder)
+	}
+	// In the same folder, so that a rename is all that is left to do.
+	work, err := os.MkdirTemp(folder, ".signkit-")
+	if err != nil {
+		return false, fmt.Errorf("making a folder for the result: %w", err)
+	}
+	defer os.RemoveAll(work)
+	outputs, err := hand.Signer.Sign(ctx, kind, file, work)
+	if err != nil {
+		return false, err
+	}
+	signed := file
+	if kind.Embedded() {
+		signed = outputs[0].Path
+	}
+	if err := hand.Verifier.Verify(ctx, kind, signed, work); err != nil {
+		return false, fmt.Errorf("verifying the new signature: %w", err)
+	}
+	if err := place(outputs, file, folder); err != nil {
+		return false, err
+	}
+	return false, describe(result, folder)
+}
+
+// existing is the file in which an embedded signature may stand already.
+func (b *Batch) existing(kind Kind, file string) string {
+	if b.Folder != "" && kind.Embedded() {
+		if signed := filepath.Join(b.Folder, filepath.Base(file)); exists(signed) {
+			return signed
+		}
+	}
+	return file
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// place gives the results their names. They belong to whoever owns the file: in a container
+// root signs what a user of the host has built.
+func place(outputs []Output, file, folder string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	owner, known := info.Sys().(*syscall.Stat_t)
+	for _, output := range outputs {
+		if err := os.Chmod(output.Path, info.Mode().Perm()); err != nil {
+			return err
+		}
+		if known && os.Geteuid() == 0 {
+			if err := os.Chown(output.Path, int(owner.Uid), int(owner.Gid)); err != nil && !errors.Is(err, syscall.EPERM) {
+				return err
+			}
+		}
+		if err := os.Rename(output.Path, filepath.Join(folder, output.Name)); err != nil {
+			return fmt.Errorf("putting the result into its place: %w", err)
+		}
+	}
+	return nil
+}
+
+// describe notes the files that carry the signature, and the digest of what is signed.
+func describe(result *Result, folder string) error {
+	names := SignatureNames(result.Kind, result.File)
+	content := result.File
+	if result.Kind.Embedded() {
+		names = []string{filepath.Base(result.File)}
+		content = filepath.Join(folder, names[0])
+		if !exists(content) { // skipped: it was signed where it is
+			content, folder = result.File, filepath.Dir(result.File)
+		}
+	}
+	for _, name := range names {
+		result.Outputs = append(result.Outputs, filepath.Join(folder, name))
+	}
+	sum, err := digest(content)
+	result.SHA256 = sum
+	return err
+}
+
+func digest(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// Plan resolves and recognises files before anything is signed. A file named twice is one
+// job. With cms, what is for no other tool gets a detached CMS signature. folder is that of
+// the results, or empty: two files must not become one there.
+func Plan(files []string, folder string, cms bool) ([]Job, error) {
+	var jobs []Job
+	var problems []error
+	names := map[string]string{}
+	for _, file := range files {
+		// A link keeps pointing to the file: the file is replaced, not the link.
+		resolved, err := filepath.EvalSymlinks(file)
+		if err == nil {
+			resolved, err = filepath.Abs(resolved)
+		}
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
+			continue
+		}
+		kind, err := Detect(resolved)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if kind == Plain && cms {
+			kind = CMS
+		}
+		base := filepath.Base(resolved)
+		if other, taken := names[base]; taken && folder != "" {
+			problems = append(problems, fmt.Errorf("%s and %s would both become %s", other, resolved, filepath.Join(folder, base)))
+			continue
+		}
+		names[base] = resolved
+		jobs = append(jobs, Job{resolved, kind})
+	}
+	return jobs, errors.Join(problems...)
+}

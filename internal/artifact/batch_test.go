@@ -1,0 +1,200 @@
+package artifact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestBatchSignsInPlaceAndSkipsWhatIsSigned: a second run changes nothing, a third with Force signs again.
+func TestBatchSignsInPlaceAndSkipsWhatIsSigned(t *testing.T) {
+	need(t, "rpmsign", "rpmkeys", "rpmbuild")
+	key := softKey(t, "ours")
+	dir := t.TempDir()
+	rpm := filepath.Join(dir, "demo.rpm")
+	if err := copyFile(rpmPackage(t), rpm); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "a.tar.gz"), "content\n")
+	batch := &Batch{Hands: []*Hand{hand(key), hand(key)}}
+	jobs := plan(t, "", rpm, filepath.Join(dir, "a.tar.gz"))
+	wantStatus(t, batch.Run(t.Context(), jobs), Signed, Signed)
+	before := tree(t, dir)
+	if want := []string{"a.tar.gz", "a.tar.gz.asc", "demo.rpm"}; !slices.Equal(names(before), want) {
+		t.Errorf("the folder holds %v, want %v", names(before), want)
+	}
+	wantStatus(t, batch.Run(t.Context(), jobs), Skipped, Skipped)
+	if after := tree(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Error("skipping changed files")
+	}
+	batch.Force = true
+	wantStatus(t, batch.Run(t.Context(), jobs), Signed, Signed)
+}
+
+// TestBatchWithFolderLeavesTheInputAlone: results and nothing else are in the folder.
+func TestBatchWithFolderLeavesTheInputAlone(t *testing.T) {
+	need(t, "debsigs", "debsig-verify", "dpkg-deb")
+	key := softKey(t, "ours")
+	deb, out := debPackage(t), t.TempDir()
+	text := textFile(t, "app.tar.gz", "content\n")
+	original, err := digest(deb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := (&Batch{Hands: []*Hand{hand(key)}, Folder: out}).Run(t.Context(), plan(t, out, deb, text))
+	wantStatus(t, results, Signed, Signed)
+	if now, err := digest(deb); now != original || err != nil {
+		t.Errorf("the input changed (%v)", err)
+	}
+	if got, want := names(tree(t, out)), []string{"app.tar.gz.asc", "demo_1_all.deb"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %v, want %v", got, want)
+	}
+	if want, err := digest(filepath.Join(out, "demo_1_all.deb")); results[0].SHA256 != want || err != nil {
+		t.Errorf("SHA256 = %s, want that of the signed package, %s (%v)", results[0].SHA256, want, err)
+	}
+	wantStatus(t, (&Batch{Hands: []*Hand{hand(key)}, Folder: out}).Run(t.Context(), plan(t, out, deb, text)), Skipped, Skipped)
+}
+
+// TestBatchReportsEachFailureAndGoesOn: the bad file stays as it was, the good ones are signed.
+func TestBatchReportsEachFailureAndGoesOn(t *testing.T) {
+	need(t, "rpmsign")
+	key := softKey(t, "ours")
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.rpm")
+	write(t, bad, "\xed\xab\xee\xdb and no more")
+	write(t, filepath.Join(dir, "good.tar"), "content\n")
+	var done []string
+	batch := &Batch{Hands: []*Hand{hand(key)}, Done: func(r Result) { done = append(done, filepath.Base(r.File)) }}
+	results := batch.Run(t.Context(), plan(t, "", bad, filepath.Join(dir, "good.tar")))
+	wantStatus(t, results, Failed, Signed)
+	if len(done) != 2 {
+		t.Errorf("Done was called for %v", done)
+	}
+	if _, tool := errors.AsType[*ToolError](results[0].Err); !tool {
+		t.Errorf("Err = %v, want that of rpmsign", results[0].Err)
+	}
+	if got, want := names(tree(t, dir)), []string{"bad.rpm", "good.tar", "good.tar.asc"}; !slices.Equal(got, want) {
+		t.Errorf("the folder holds %v, want %v", got, want)
+	}
+}
+
+func TestBatchThatIsInterruptedSignsNoMore(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	file := textFile(t, "a.tar", "content\n")
+	results := (&Batch{Hands: []*Hand{{}}}).Run(ctx, plan(t, "", file))
+	if results[0].Status != Failed || !errors.Is(results[0].Err, context.Canceled) {
+		t.Errorf("result = %+v", results[0])
+	}
+}
+
+func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name, "x.bin"), name)
+	}
+	first, second := filepath.Join(dir, "a", "x.bin"), filepath.Join(dir, "b", "x.bin")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(first, link); err != nil {
+		t.Fatal(err)
+	}
+	if jobs := plan(t, "", first, first, link, second); len(jobs) != 2 {
+		t.Errorf("two files, one of them named thrice, are %d jobs", len(jobs))
+	}
+	if _, err := Plan([]string{first, second}, dir, false); err == nil || !strings.Contains(err.Error(), "would both become") {
+		t.Errorf("two results of one name: %v", err)
+	}
+	if _, err := Plan([]string{first, filepath.Join(dir, "missing"), dir}, "", false); err == nil ||
+		!strings.Contains(err.Error(), "no such file") || !strings.Contains(err.Error(), "is a folder") {
+		t.Errorf("a missing file and a folder: %v", err)
+	}
+	if jobs, err := Plan([]string{first}, "", true); err != nil || jobs[0].Kind != CMS {
+		t.Errorf("with cms: %v, %v", jobs, err)
+	}
+}
+
+// TestRecordsOfOneFileAreTold reads what was logged while one file was signed, and no more.
+func TestRecordsOfOneFileAreTold(t *testing.T) {
+	log := &RecordLog{Folder: t.TempDir()}
+	file := filepath.Join(log.Folder, "SignPath.CryptoProviders.Scdaemon.txt")
+	write(t, file, "2026-01-01T00:00:00.000Z info 7 signed signingRequestId=old\n")
+	log.mark()
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fmt.Fprintln(f, "2026-01-01T00:00:01.000Z info 7 signed signingRequestId=0f-1 webLink=x")
+	fmt.Fprintln(f, "2026-01-01T00:00:02.000Z error 7 status 403: not a submitter")
+	got := log.since()
+	if ids := got.requests(); !slices.Equal(ids, []string{"0f-1"}) {
+		t.Errorf("requests = %v", ids)
+	}
+	err = got.explain(&ToolError{Tool: "gpg", Cause: "signing failed"})
+	if err.Error() != "gpg: signing failed: status 403: not a submitter" {
+		t.Errorf("explain = %v", err)
+	}
+	if plain := errors.New("other"); got.explain(plain) != plain {
+		t.Error("an error that is no tool's is explained by the log")
+	}
+}
+
+func hand(key *OpenPGP) *Hand {
+	return &Hand{Signer: &Signer{OpenPGP: key, Environ: os.Environ()}, Verifier: &Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}}
+}
+
+func plan(t *testing.T, folder string, files ...string) []Job {
+	t.Helper()
+	jobs, err := Plan(files, folder, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jobs
+}
+
+func wantStatus(t *testing.T, results []Result, want ...Status) {
+	t.Helper()
+	for i, result := range results {
+		if result.Status != want[i] {
+			t.Errorf("%s: %s (%v), want %s", filepath.Base(result.File), result.Status, result.Err, want[i])
+		}
+		if result.Status != Failed && (len(result.SHA256) != 64 || len(result.Outputs) == 0) {
+			t.Errorf("%s: incomplete result %+v", filepath.Base(result.File), result)
+		}
+	}
+}
+
+// tree maps the names in a folder to digests.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, entry := range entries {
+		sum, err := digest(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[entry.Name()] = sum
+	}
+	return files
+}
+
+func names(files map[string]string) []string {
+	var list []string
+	for name := range files {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
