@@ -28,6 +28,7 @@ func verbs() []func(*app) *cobra.Command {
 		newCertificateCommand,
 		newSignHashCommand,
 		newURICommand,
+		newVerifyCommand,
 		newVersionCommand,
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// RecordLog is a folder in which the programs that talk to the service keep their log files
+// RecordLog is the folders in which the programs that talk to the service keep their log files
 // (SIGNPATH_LOG_FILE_DIRECTORY). Tools hide why a key did not sign; the log does not.
 type RecordLog struct {
-	Folder string
-	sizes  map[string]int64
+	Folders []string
+	sizes   map[string]int64
 }
 
 // records are lines that were added to a log.
@@ -54,7 +54,11 @@ func (l *RecordLog) since() records {
 }
 
 func (l *RecordLog) files() []string {
-	files, _ := filepath.Glob(filepath.Join(l.Folder, "SignPath.CryptoProviders.*.txt"))
+	var files []string
+	for _, folder := range l.Folders {
+		found, _ := filepath.Glob(filepath.Join(folder, "SignPath.CryptoProviders.*.txt"))
+		files = append(files, found...)
+	}
 	return files
 }
 

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"signkit/internal/artifact"
+)
+
+// verifyRequest is what verify was asked: the flags.
+type verifyRequest struct {
+	publicKey, root, certificate, folder string
+	timeStamp, cms                       bool
+}
+
+func newVerifyCommand(a *app) *cobra.Command {
+	var r verifyRequest
+	cmd := &cobra.Command{
+		Use:   "verify FILE…",
+		Short: "Verify signed files with their own tools and public material alone",
+		Long: `Verify signed files: rpm, deb, jar, PE, MSI, CAB and PowerShell files, Release and
+repomd.xml, and anything else with the signature FILE.asc beside it (--cms: FILE.p7s). What
+kind a file is, its content tells; the judge is the kind's own tool: rpmkeys, debsig-verify,
+jarsigner, osslsigncode, gpgv, openssl. No credentials are needed and no request is made.
+
+OpenPGP signatures count only from the key in --public-key (signkit gpg export writes it);
+certificates must lead to --root, or to the system's roots.`,
+		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
+  signkit verify --root ca.pem --timestamp setup.exe`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			verifier, err := r.verifier(a)
+			if err != nil {
+				return err
+			}
+			return a.verifyFiles(cmd.Context(), &r, verifier, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&r.publicKey, "public-key", "", "armored OpenPGP public key in `FILE`")
+	flags.StringVar(&r.root, "root", "", "trust the certificates in `FILE` (PEM) instead of the system's roots")
+	flags.StringVar(&r.certificate, "certificate", "", "the signer must be the first certificate in `FILE` (PEM)")
+	flags.StringVar(&r.folder, "signatures", "", "look for detached signatures in `FOLDER` instead of beside each file")
+	flags.BoolVar(&r.timeStamp, "timestamp", false, "demand a time-stamp where the format has one")
+	flags.BoolVar(&r.cms, "cms", false, "verify FILE.p7s (CMS) of files of no special kind")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func (r *verifyRequest) verifier(a *app) (*artifact.Verifier, error) {
+	v := &artifact.Verifier{
+		PublicKey: a.absolute(r.publicKey), Roots: a.absolute(r.root), TimeStamp: r.timeStamp, Environ: a.environ,
+	}
+	for flag, path := range map[string]string{"--public-key": v.PublicKey, "--root": v.Roots} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.ReadFile(path); err != nil {
+			return nil, withCode(exitUsage, fmt.Errorf("%s: %w", flag, err))
+		}
+	}
+	if r.certificate == "" {
+		return v, nil
+	}
+	certificate, err := readCertificate(a.absolute(r.certificate))
+	if err != nil {
+		return nil, withCode(exitUsage, fmt.Errorf("--certificate: %w", err))
+	}
+	v.Chain = []*x509.Certificate{certificate}
+	return v, nil
+}
+
+// readCertificate returns the first certificate of a PEM file.
+func readCertificate(path string) (*x509.Certificate, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return x509.ParseCertificate(block.Bytes)
+		}
+	}
+	return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
+}
+
+// verified is one file's row, and its part of the JSON document.
+type verified struct {
+	File     string        `json:"file"`
+	Kind     artifact.Kind `json:"kind"`
+	Verified bool          `json:"verified"`
+	Error    string        `json:"error,omitempty"`
+}
+
+func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, v *artifact.Verifier, files []string) error {
+	jobs, err := a.planFiles(files, "", r.cms)
+	if err != nil {
+		return err
+	}
+	results := make([]verified, 0, len(jobs))
+	var failures []error
+	for _, job := range jobs {
+		folder := filepath.Dir(job.File)
+		if r.folder != "" {
+			folder = a.absolute(r.folder)
+		}
+		err := v.Verify(ctx, job.Kind, job.File, folder)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		row := verified{File: a.display(job.File), Kind: job.Kind, Verified: err == nil}
+		if err != nil {
+			row.Error = err.Error()
+			failures = append(failures, err)
+		}
+		results = append(results, row)
+	}
+	if err := a.showVerified(results); err != nil {
+		return err
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	return withCode(verifyCode(failures), fmt.Errorf("%d of %d files are not verified", len(failures), len(results)))
+}
+
+// verifyCode: a bad signature weighs more than a tool that is not there.
+func verifyCode(failures []error) int {
+	for _, err := range failures {
+		if _, missing := errors.AsType[*artifact.MissingToolError](err); !missing {
+			return exitUnverified
+		}
+	}
+	return exitMissingTool
+}
+
+func (a *app) showVerified(results []verified) error {
+	if a.ui.json {
+		return a.ui.document(results)
+	}
+	var rows [][]string
+	for _, r := range results {
+		word := a.ui.green("verified")
+		if !r.Verified {
+			word = a.ui.red("FAILED: " + r.Error)
+		}
+		rows = append(rows, []string{r.File, string(r.Kind), word})
+	}
+	a.ui.table(nil, rows)
+	return nil
+}
+
+// planFiles recognises files; what cannot be signed or verified is a wrong call.
+func (a *app) planFiles(files []string, folder string, cms bool) ([]artifact.Job, error) {
+	paths := make([]string, 0, len(files))
+	for _, file := range files {
+		paths = append(paths, a.absolute(file))
+	}
+	jobs, err := artifact.Plan(paths, folder, cms)
+	return jobs, withCode(exitUsage, err)
+}
+
+// display shortens a path below the current directory.
+func (a *app) display(path string) string {
+	if short, err := filepath.Rel(a.directory, path); err == nil && filepath.IsLocal(short) {
+		return short
+	}
+	return path
+}
