@@ -171,6 +171,8 @@ func (c *Client) connectionHint(err error, sent bool) string {
 			", or check " + c.setting("SIGNPATH_API_URL")
 	case errors.As(err, &x509.HostnameError{}):
 		return "check the host name in " + c.setting("SIGNPATH_API_URL")
+	case isExpired(err):
+		return "check this machine's clock; if it is right, the service at " + c.setting("SIGNPATH_API_URL") + " needs a new certificate"
 	case isRemoteAlert(err):
 		return "the server refused the TLS connection: check " + c.setting("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") +
 			" and " + c.setting("SIGNPATH_API_URL")
@@ -211,6 +213,11 @@ func isUntrusted(err error) bool {
 	var authority x509.UnknownAuthorityError
 	var roots x509.SystemRootsError
 	return errors.As(err, &authority) || errors.As(err, &roots)
+}
+
+func isExpired(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
 // isRemoteAlert reports a TLS alert that says no: bad or missing client certificate, no

@@ -91,6 +91,8 @@ func TestConnectionErrorMessages(t *testing.T) {
 			front + "dial tcp: lookup app.invalid: no such host; check the host name in SIGNPATH_API_URL, and name resolution here", true, true},
 		{verification(x509.UnknownAuthorityError{}), false, front + "tls: failed to verify certificate: x509: certificate signed by unknown authority; " +
 			"name the missing root certificate in SIGNKIT_CA_FILE, or check SIGNPATH_API_URL", false, false},
+		{verification(x509.CertificateInvalidError{Reason: x509.Expired, Detail: "it is late"}), false, front + "tls: failed to verify certificate: " +
+			"x509: certificate has expired or is not yet valid: it is late; check this machine's clock; if it is right, the service at SIGNPATH_API_URL needs a new certificate", false, false},
 		{verification(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}), false, front + "tls: failed to verify certificate: " +
 			"x509: certificate is not valid for any names, but wanted to match h; check the host name in SIGNPATH_API_URL", false, false},
 		{&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, true, front + "remote error: tls: certificate required; " +
