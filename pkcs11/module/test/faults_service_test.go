@@ -1,0 +1,196 @@
+package moduletest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"signkit/internal/mockapi"
+)
+
+// ownService is a service with the keys and identities of the shared one. It
+// keeps its port while it is away: then connections are refused.
+type ownService struct {
+	options mockapi.Options
+	server  *mockapi.Server
+	env     []string
+	port    int
+	holder  int // a socket that is bound and does not listen
+	silent  net.Listener
+}
+
+// startOwn brings the service of one trouble up, in dir.
+func startOwn(dir string, t trouble) (*ownService, error) {
+	state := filepath.Join(dir, "state")
+	if err := os.CopyFS(state, os.DirFS(filepath.Join(shared.dir, "state"))); err != nil {
+		return nil, err
+	}
+	cfg, err := mockapi.LoadConfig(filepath.Join(shared.dir, "service.json"))
+	if err != nil {
+		return nil, err
+	}
+	s := &ownService{holder: -1, options: mockapi.Options{StateDir: state, Config: cfg, Log: io.Discard, CertificateEnd: t.certificateEnd}}
+	if err := s.hold(); err != nil {
+		return s, err
+	}
+	if err := s.start(); err != nil {
+		return s, errors.Join(err, s.close())
+	}
+	s.env = s.server.Environment()
+	if t.fault.Kind != "" {
+		err = s.server.SetFaults([]mockapi.Fault{t.fault})
+	}
+	if t.before != nil && err == nil {
+		err = t.before(s)
+	}
+	if err != nil {
+		return s, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// hold takes a port that nobody else is given.
+func (s *ownService) hold() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	s.holder = fd
+	// With this option on both, another socket may listen on the port.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return err
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		return err
+	}
+	s.port = bound.(*unix.SockaddrInet4).Port
+	s.options.Listen = fmt.Sprintf("127.0.0.1:%d", s.port)
+	return nil
+}
+
+func (s *ownService) start() (err error) {
+	s.server, err = mockapi.Start(s.options)
+	return err
+}
+
+func (s *ownService) stop() error {
+	if s.server == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := s.server.Close(ctx)
+	s.server = nil
+	return err
+}
+
+func (s *ownService) close() error {
+	err := s.stop()
+	if s.silent != nil {
+		err = errors.Join(err, s.silent.Close())
+	}
+	if s.holder >= 0 {
+		err = errors.Join(err, unix.Close(s.holder))
+	}
+	return err
+}
+
+func (s *ownService) environment() []string { return append([]string{}, s.env...) }
+
+// disturb lets something happen while the tool runs. The result comes when it has happened.
+func (s *ownService) disturb(during func(*ownService) error) <-chan error {
+	ended := make(chan error, 1)
+	if during == nil {
+		ended <- nil
+		return ended
+	}
+	go func() { ended <- during(s) }()
+	return ended
+}
+
+// away is how long a restart takes.
+const away = 5 * time.Second
+
+func comeBack(s *ownService) error {
+	time.Sleep(away)
+	return s.start()
+}
+
+// restartWhileSigning stops the service when it has been asked for a signature and has not answered.
+func restartWhileSigning(s *ownService) error {
+	for deadline := time.Now().Add(bound); !asked(s.server, "/SignHash"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("nobody asks for a signature")
+		}
+	}
+	if err := s.stop(); err != nil {
+		return err
+	}
+	return comeBack(s)
+}
+
+func asked(s *mockapi.Server, path string) bool {
+	for _, r := range s.Requests() {
+		if strings.HasSuffix(r.Path, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// mute makes the port take connections that nobody answers.
+func mute(s *ownService) (err error) {
+	if err = s.stop(); err == nil {
+		s.silent, err = net.Listen("tcp", s.options.Listen)
+	}
+	return err
+}
+
+// otherHost moves the service to an address that is not in its certificate.
+func otherHost(s *ownService) error {
+	if err := s.stop(); err != nil {
+		return err
+	}
+	s.options.Hosts, s.options.Listen = []string{"localhost"}, fmt.Sprintf("127.0.0.2:%d", s.port)
+	s.env = append(s.env, "SIGNPATH_API_URL=https://"+s.options.Listen+"/Api")
+	return s.start()
+}
+
+// launch runs a program with this environment and no other. It may be called from any goroutine.
+func launch(args, env []string) (outcome, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, &stderr, env
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		err = nil
+	}
+	if err != nil {
+		return outcome{}, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}, nil
+}
+
+func sha256Of(text string) []byte {
+	digest := sha256.Sum256([]byte(text))
+	return digest[:]
+}
