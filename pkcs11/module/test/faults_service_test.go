@@ -40,7 +40,8 @@ func startOwn(dir string, t trouble) (*ownService, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &ownService{holder: -1, options: mockapi.Options{StateDir: state, Config: cfg, Log: io.Discard, CertificateEnd: t.certificateEnd}}
+	options := mockapi.Options{StateDir: state, Config: cfg, Log: io.Discard, CertificateEnd: t.certificateEnd}
+	s := &ownService{holder: -1, options: options}
 	if err := s.hold(); err != nil {
 		return s, err
 	}

@@ -33,8 +33,6 @@ const (
 	asking  = "reading signing policies: GET {root}/Cryptoki/MySigningPolicies: "
 	signing = "signing with {key}: POST {root}/SigningRequests/SignHash: "
 	answer  = "the service answered "
-	because = ": This answer was asked for (fault injection).; "
-	traced  = " (traceId {trace})"
 	gaveUp  = "; gave up after 3 attempts in {time}"
 )
 
@@ -45,85 +43,121 @@ const (
 	generalError   = "CKR_GENERAL_ERROR"
 )
 
-// always and once make the service answer with a status.
-func always(route string, status int) fault {
+// said is the part of a record about an answer of the service with another status than 200.
+func said(status, text string) string {
+	return answer + status + " " + text + ": This answer was asked for (fault injection).; " + text + " (traceId {trace})"
+}
+
+func always(route, kind string) fault { return fault{Route: route, Kind: kind, Count: -1} }
+
+func once(route, kind string) fault { return fault{Route: route, Kind: kind, Count: 1} }
+
+func status(route string, status int) fault {
 	return fault{Route: route, Kind: "status", Status: status, Count: -1}
 }
 
 var (
 	patient = []string{"SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.4", "SIGNPATH_TIMEOUTS_RETRY_COUNT=10"}
-	hasty   = []string{"SIGNPATH_TIMEOUTS_HTTP_REQUEST=1"}
+	hasty   = []string{"SIGNPATH_TIMEOUTS_HTTP_REQUEST=2"}
 )
 
 var troubles = []trouble{
 	// What the service says about the request: final.
-	{name: "400", fault: always("sign", 400), rv: argumentsBad, record: signing + answer + "400 Bad Request" + because + "Bad Request" + traced},
-	{name: "401", fault: always("policies", 401), rv: argumentsBad,
-		record: asking + answer + "401 Unauthorized" + because + "Unauthorized" + traced + "; check SIGNPATH_API_TOKEN"},
-	{name: "403", fault: always("sign", 403), rv: argumentsBad,
-		record: signing + answer + "403 Forbidden" + because + "Forbidden" + traced + "; check that the user of SIGNPATH_API_TOKEN is a submitter of this signing policy"},
-	{name: "404", fault: always("policies", 404), rv: argumentsBad,
-		record: asking + answer + "404 Not Found" + because + "Not Found" + traced + "; check SIGNPATH_ORGANIZATION_ID and SIGNPATH_API_URL"},
-	{name: "404 from all sign routes", fault: always("sign", 404), rv: argumentsBad,
-		record: signing + answer + "404 Not Found" + because + "Not Found" + traced + "; check SIGNPATH_ORGANIZATION_ID and SIGNPATH_API_URL"},
-	{name: "409", fault: always("sign", 409), rv: argumentsBad, record: signing + answer + "409 Conflict" + because + "Conflict" + traced},
-	{name: "413", fault: always("sign", 413), rv: argumentsBad,
-		record: signing + answer + "413 Request Entity Too Large" + because + "Request Entity Too Large" + traced},
+	{name: "400", fault: status("sign", 400), rv: argumentsBad,
+		record: signing + said("400", "Bad Request")},
+	{name: "401", fault: status("policies", 401), rv: argumentsBad,
+		record: asking + said("401", "Unauthorized") + "; check SIGNPATH_API_TOKEN"},
+	{name: "403", fault: status("sign", 403), rv: argumentsBad,
+		record: signing + said("403", "Forbidden") +
+			"; check that the user of SIGNPATH_API_TOKEN is a submitter of this signing policy"},
+	{name: "404", fault: status("policies", 404), rv: argumentsBad,
+		record: asking + said("404", "Not Found") + "; check SIGNPATH_ORGANIZATION_ID and SIGNPATH_API_URL"},
+	{name: "404 from all sign routes", fault: status("sign", 404), rv: argumentsBad,
+		record: signing + said("404", "Not Found") + "; check SIGNPATH_ORGANIZATION_ID and SIGNPATH_API_URL"},
+	{name: "409", fault: status("sign", 409), rv: argumentsBad,
+		record: signing + said("409", "Conflict")},
+	{name: "413", fault: status("sign", 413), rv: argumentsBad,
+		record: signing + said("413", "Request Entity Too Large")},
 
 	// What may pass: repeated.
-	{name: "429", fault: fault{Route: "sign", Kind: "status", Status: 429, RetryAfter: "1", Count: -1}, rv: functionFailed, least: 2 * time.Second, most: 3 * time.Second,
-		record: signing + answer + "429 Too Many Requests" + because + "Too Many Requests" + traced + gaveUp},
-	{name: "429 once", fault: fault{Route: "sign", Kind: "status", Status: 429, RetryAfter: "1", Count: 1}, least: time.Second, most: 2 * time.Second},
-	{name: "500", fault: always("sign", 500), rv: deviceError, record: signing + answer + "500 Internal Server Error" + because + "Internal Server Error" + traced + gaveUp},
-	{name: "502", fault: always("sign", 502), rv: functionFailed, record: signing + answer + "502 Bad Gateway" + because + "Bad Gateway" + traced + gaveUp},
-	{name: "503", fault: always("policies", 503), rv: functionFailed, record: asking + answer + "503 Service Unavailable" + because + "Service Unavailable" + traced + gaveUp},
+	{name: "429", fault: fault{Route: "sign", Kind: "status", Status: 429, RetryAfter: "1", Count: -1}, rv: functionFailed,
+		least: 2 * time.Second, most: 3 * time.Second,
+		record: signing + said("429", "Too Many Requests") + gaveUp},
+	{name: "429 once", fault: fault{Route: "sign", Kind: "status", Status: 429, RetryAfter: "1", Count: 1},
+		least: time.Second, most: 2 * time.Second},
+	{name: "500", fault: status("sign", 500), rv: deviceError,
+		record: signing + said("500", "Internal Server Error") + gaveUp},
+	{name: "502", fault: status("sign", 502), rv: functionFailed,
+		record: signing + said("502", "Bad Gateway") + gaveUp},
+	{name: "503", fault: status("policies", 503), rv: functionFailed,
+		record: asking + said("503", "Service Unavailable") + gaveUp},
 	{name: "503 once each", fault: fault{Route: "any", Kind: "status", Status: 503, Count: 2}},
-	{name: "504", fault: always("sign", 504), rv: functionFailed, record: signing + answer + "504 Gateway Timeout" + because + "Gateway Timeout" + traced + gaveUp},
+	{name: "504", fault: status("sign", 504), rv: functionFailed,
+		record: signing + said("504", "Gateway Timeout") + gaveUp},
 
 	// What the service does, or what is between it and us.
-	{name: "delay", fault: fault{Route: "any", Kind: "delay", MS: 300, Count: -1}, least: 600 * time.Millisecond, most: time.Second},
-	{name: "hang", fault: fault{Route: "sign", Kind: "hang", Count: -1}, env: hasty, rv: functionFailed, least: 3 * time.Second, most: 4 * time.Second,
-		record: signing + "timed out: no answer within 1s: context deadline exceeded; the time for one attempt is SIGNPATH_TIMEOUTS_HTTP_REQUEST" + gaveUp},
-	{name: "hang once", fault: fault{Route: "sign", Kind: "hang", Count: 1}, env: hasty, least: time.Second, most: 2 * time.Second},
-	{name: "reset", fault: fault{Route: "sign", Kind: "reset", Count: -1}, rv: functionFailed, record: signing + "{text}" + gaveUp}, // a reset or an end of file, by chance
-	{name: "reset once", fault: fault{Route: "policies", Kind: "reset", Count: 1}},
-	{name: "garbage", fault: fault{Route: "policies", Kind: "garbage", Count: -1}, rv: deviceError,
+	{name: "delay", fault: fault{Route: "any", Kind: "delay", MS: 300, Count: -1},
+		least: 600 * time.Millisecond, most: time.Second},
+	{name: "hang", fault: always("sign", "hang"), env: hasty, rv: functionFailed, least: 6 * time.Second, most: 8 * time.Second,
+		record: signing + "timed out: no answer within 2s: context deadline exceeded" +
+			"; the time for one attempt is SIGNPATH_TIMEOUTS_HTTP_REQUEST" + gaveUp},
+	{name: "hang once", fault: once("sign", "hang"), env: hasty, least: 2 * time.Second, most: 4 * time.Second},
+	{name: "reset", fault: always("sign", "reset"), rv: functionFailed,
+		record: signing + "{text}" + gaveUp}, // a reset or an end of file, by chance
+	{name: "reset once", fault: once("policies", "reset")},
+	{name: "garbage", fault: always("policies", "garbage"), rv: deviceError,
 		record: asking + answer + "200 OK: not the JSON that was expected: 256 bytes that are no text"},
-	{name: "garbage for a signature", fault: fault{Route: "sign", Kind: "garbage", Count: -1}, rv: deviceError,
+	{name: "garbage for a signature", fault: always("sign", "garbage"), rv: deviceError,
 		record: signing + answer + "200 OK: not the JSON that was expected: 256 bytes that are no text"},
-	{name: "web page", fault: fault{Route: "policies", Kind: "html", Count: -1}, rv: deviceError,
-		record: asking + answer + "200 OK: a web page instead of JSON (Network log-in); SIGNPATH_API_URL probably does not point at the API"},
-	{name: "web page for a signature", fault: fault{Route: "sign", Kind: "html", Count: -1}, rv: deviceError,
-		record: signing + answer + "200 OK: a web page instead of JSON (Network log-in); SIGNPATH_API_URL probably does not point at the API"},
-	{name: "truncated", fault: fault{Route: "sign", Kind: "truncated", Count: -1}, rv: functionFailed,
+	{name: "web page", fault: always("policies", "html"), rv: deviceError,
+		record: asking + answer + "200 OK: a web page instead of JSON (Network log-in)" +
+			"; SIGNPATH_API_URL probably does not point at the API"},
+	{name: "web page for a signature", fault: always("sign", "html"), rv: deviceError,
+		record: signing + answer + "200 OK: a web page instead of JSON (Network log-in)" +
+			"; SIGNPATH_API_URL probably does not point at the API"},
+	{name: "truncated", fault: always("sign", "truncated"), rv: functionFailed,
 		record: signing + "reading the answer after {number} bytes: {text}" + gaveUp},
-	{name: "truncated list", fault: fault{Route: "policies", Kind: "truncated", Count: -1}, rv: functionFailed,
+	{name: "truncated list", fault: always("policies", "truncated"), rv: functionFailed,
 		record: asking + "reading the answer after {number} bytes: {text}" + gaveUp},
-	{name: "truncated once", fault: fault{Route: "sign", Kind: "truncated", Count: 1}},
+	{name: "truncated once", fault: once("sign", "truncated")},
 
 	// Answers that look right.
-	{name: "wrong signature", fault: fault{Route: "sign", Kind: "wrong-signature", Count: -1}, rv: deviceError, forgets: true, record: notByTheKey + "(RSA-PKCS1 SHA-256, 256 bytes)" + changed},
-	{name: "wrong key", fault: fault{Route: "sign", Kind: "wrong-key", Count: -1}, rv: deviceError, forgets: true, record: notByTheKey + "(RSA-PKCS1 SHA-256, 256 bytes)" + changed},
-	{name: "wrong EC signature", key: "demo/p-256", fault: fault{Route: "sign", Kind: "wrong-signature", Count: -1}, rv: deviceError, forgets: true, record: notByTheKey + "(ECDSA P-256, {number} bytes)" + changed},
-	{name: "wrong EC key", key: "demo/p-256", fault: fault{Route: "sign", Kind: "wrong-key", Count: -1}, rv: deviceError, forgets: true, record: notByTheKey + "(ECDSA P-256, {number} bytes)" + changed},
+	{name: "wrong signature", fault: always("sign", "wrong-signature"), rv: deviceError, forgets: true,
+		record: notByTheKey + "(RSA-PKCS1 SHA-256, 256 bytes)" + changed},
+	{name: "wrong key", fault: always("sign", "wrong-key"), rv: deviceError, forgets: true,
+		record: notByTheKey + "(RSA-PKCS1 SHA-256, 256 bytes)" + changed},
+	{name: "wrong EC signature", key: "demo/p-256", fault: always("sign", "wrong-signature"), rv: deviceError, forgets: true,
+		record: notByTheKey + "(ECDSA P-256, {number} bytes)" + changed},
+	{name: "wrong EC key", key: "demo/p-256", fault: always("sign", "wrong-key"), rv: deviceError, forgets: true,
+		record: notByTheKey + "(ECDSA P-256, {number} bytes)" + changed},
 
 	// The way there.
-	{name: "expired certificate", certificateEnd: time.Now().Add(-time.Hour), rv: generalError, record: asking + untrusted + "certificate has expired or is not yet valid: current time {text} is after {text}; check this machine's clock; if it is right, the service at SIGNPATH_API_URL needs a new certificate"},
+	{name: "expired certificate", certificateEnd: time.Now().Add(-time.Hour), rv: generalError,
+		record: asking + untrusted + "certificate has expired or is not yet valid: current time {text} is after {text}" +
+			"; check this machine's clock; if it is right, the service at SIGNPATH_API_URL needs a new certificate"},
 	{name: "foreign certificate", env: []string{"SIGNKIT_CA_FILE="}, rv: generalError,
-		record: asking + untrusted + "certificate signed by unknown authority; name the missing root certificate in SIGNKIT_CA_FILE, or check SIGNPATH_API_URL"},
+		record: asking + untrusted + "certificate signed by unknown authority" +
+			"; name the missing root certificate in SIGNKIT_CA_FILE, or check SIGNPATH_API_URL"},
 	{name: "certificate of another host", before: otherHost, rv: generalError,
-		record: asking + untrusted + "certificate is valid for 127.0.0.1, ::1, not 127.0.0.2; check the host name in SIGNPATH_API_URL"},
-	{name: "no such host", env: []string{"SIGNPATH_API_URL=https://signing.invalid/Api"}, rv: functionFailed,
-		record: asking + "dial tcp: lookup signing.invalid{text}; check the host name in SIGNPATH_API_URL, and name resolution here" + gaveUp},
-	{name: "nobody listens", before: (*ownService).stop, rv: functionFailed, record: asking + "dial tcp {address}: connect: connection refused" + noProxy + gaveUp},
-	{name: "silent port", before: mute, env: hasty, rv: functionFailed, least: 3 * time.Second, most: 4 * time.Second,
-		record: asking + "timed out: no answer within 1s: context deadline exceeded" + noProxy + gaveUp},
-	{name: "proxy is down", env: []string{"http_proxy=127.0.0.1:1", "SIGNPATH_API_URL=https://signing.invalid/Api"}, rv: functionFailed,
+		record: asking + untrusted + "certificate is valid for 127.0.0.1, ::1, not 127.0.0.2" +
+			"; check the host name in SIGNPATH_API_URL"},
+	{name: "no such host", env: []string{"SIGNPATH_API_URL=https://signing.invalid/Api"},
+		rv: functionFailed,
+		record: asking + "dial tcp: lookup signing.invalid{text}" +
+			"; check the host name in SIGNPATH_API_URL, and name resolution here" + gaveUp},
+	{name: "nobody listens", before: (*ownService).stop, rv: functionFailed,
+		record: asking + "dial tcp {address}: connect: connection refused" + noProxy + gaveUp},
+	{name: "silent port", before: mute, env: hasty, rv: functionFailed, least: 6 * time.Second, most: 8 * time.Second,
+		record: asking + "timed out: no answer within 2s: context deadline exceeded" + noProxy + gaveUp},
+	{name: "proxy is down", env: []string{"http_proxy=127.0.0.1:1", "SIGNPATH_API_URL=https://signing.invalid/Api"},
+		rv:     functionFailed,
 		record: asking + "proxyconnect tcp: dial tcp {address}: connect: connection refused; check http_proxy" + gaveUp},
 
 	// Restarts.
-	{name: "away for 5 s at the start", before: (*ownService).stop, during: comeBack, env: patient, least: away, most: 20 * time.Second},
-	{name: "restart of 5 s while signing", fault: fault{Route: "sign", Kind: "hang", Count: 1}, during: restartWhileSigning, env: patient, least: away, most: 20 * time.Second},
+	{name: "away for 5 s at the start", before: (*ownService).stop, during: comeBack, env: patient,
+		least: away, most: 20 * time.Second},
+	{name: "restart of 5 s while signing", fault: once("sign", "hang"), during: restartWhileSigning, env: patient,
+		least: away, most: 20 * time.Second},
 }
 
 const (

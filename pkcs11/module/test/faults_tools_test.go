@@ -42,7 +42,8 @@ func signers(t *testing.T) []signer {
 	if len(list) == 0 {
 		t.Skip("openssl has neither an engine nor a provider pkcs11 here")
 	}
-	sample := signer{name: "sample", args: opensslSample(t), env: []string{"PKCS11_PROVIDER_MODULE=" + shared.variant[0].module}, calls: list[0].calls, leaves: emptied}
+	sample := signer{name: "sample", args: opensslSample(t), calls: list[0].calls, leaves: emptied}
+	sample.env = []string{"PKCS11_PROVIDER_MODULE=" + shared.variant[0].module}
 	return append(list, sample, tool)
 }
 
@@ -54,9 +55,11 @@ func keyURI(key string) string {
 
 func opensslEngine() signer {
 	return signer{
-		name: "openssl engine", probe: []string{"engine", "pkcs11"}, env: []string{"PKCS11_MODULE_PATH=" + shared.variant[0].module},
+		name: "openssl engine", probe: []string{"engine", "pkcs11"},
+		env: []string{"PKCS11_MODULE_PATH=" + shared.variant[0].module},
 		args: func(key, file, out string) []string {
-			return []string{"openssl", "dgst", "-engine", "pkcs11", "-keyform", "engine", "-sha256", "-sign", keyURI(key) + ";pin-value=CONFIG", "-out", out, file}
+			return []string{"openssl", "dgst", "-engine", "pkcs11", "-keyform", "engine", "-sha256",
+				"-sign", keyURI(key) + ";pin-value=CONFIG", "-out", out, file}
 		},
 		calls: []string{"C_Sign"}, says: engineText, leaves: emptied,
 	}
@@ -64,9 +67,11 @@ func opensslEngine() signer {
 
 func opensslProvider() signer {
 	return signer{
-		name: "openssl provider", probe: []string{"list", "-provider", "pkcs11", "-providers"}, env: []string{"PKCS11_PROVIDER_MODULE=" + shared.variant[0].module},
+		name: "openssl provider", probe: []string{"list", "-provider", "pkcs11", "-providers"},
+		env: []string{"PKCS11_PROVIDER_MODULE=" + shared.variant[0].module},
 		args: func(key, file, out string) []string {
-			return []string{"openssl", "dgst", "-provider", "pkcs11", "-provider", "default", "-sha256", "-sign", keyURI(key) + "?pin-value=CONFIG", "-out", out, file}
+			return []string{"openssl", "dgst", "-provider", "pkcs11", "-provider", "default", "-sha256",
+				"-sign", keyURI(key) + "?pin-value=CONFIG", "-out", out, file}
 		},
 		calls: []string{"C_SignFinal"}, leaves: emptied,
 	}
@@ -86,8 +91,8 @@ func pkcs11Tool() signer {
 		name: "pkcs11-tool", env: []string{"SIGNPATH_CRYPTOKI_DO_NOT_FAIL_ON_READ_WRITE_SESSIONS=true"},
 		args: func(key, file, out string) []string {
 			mechanism := map[bool]string{true: "SHA256-RSA-PKCS", false: "ECDSA-SHA256"}[strings.Contains(key, "rsa")]
-			return []string{"pkcs11-tool", "--module", shared.variant[0].module, "--login", "--pin", "CONFIG", "--sign", "-m", mechanism,
-				"--id", hex.EncodeToString([]byte(key)), "-i", file, "-o", out}
+			return []string{"pkcs11-tool", "--module", shared.variant[0].module, "--login", "--pin", "CONFIG", "--sign",
+				"-m", mechanism, "--id", hex.EncodeToString([]byte(key)), "-i", file, "-o", out}
 		},
 		calls: []string{"C_Sign", "C_SignFinal"}, says: func(rv string) string { return "rv = " + rv + " " },
 		leaves: func(old string) string { return old }, // it opens OUT only for a signature
@@ -130,7 +135,8 @@ func TestTroubleOfRealTools(t *testing.T) {
 	present := signers(t)
 	for _, trouble := range troubles {
 		for _, signer := range present {
-			a := &attempt{trouble: trouble, signer: signer, dir: filepath.Join(base, fmt.Sprint(len(attempts))), done: make(chan struct{})}
+			dir := filepath.Join(base, fmt.Sprint(len(attempts)))
+			a := &attempt{trouble: trouble, signer: signer, dir: dir, done: make(chan struct{})}
 			attempts = append(attempts, a)
 			go func() {
 				defer close(a.done)
@@ -149,7 +155,9 @@ func TestTroubleOfRealTools(t *testing.T) {
 }
 
 // quick are the settings of all attempts. The defaults wait ten minutes and more.
-var quick = []string{"SIGNPATH_TIMEOUTS_HTTP_REQUEST=20", "SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.02", "SIGNPATH_TIMEOUTS_RETRY_COUNT=2"}
+var quick = []string{
+	"SIGNPATH_TIMEOUTS_HTTP_REQUEST=20", "SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.02", "SIGNPATH_TIMEOUTS_RETRY_COUNT=2",
+}
 
 func (a *attempt) run() {
 	if a.key == "" {
