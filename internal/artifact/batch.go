@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -206,8 +207,23 @@ func digest(path string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
+// isSignatureOfNeighbour reports whether a file is the detached signature of another one in its
+// folder: dist/* holds them from the second run on.
+func isSignatureOfNeighbour(path string) bool {
+	dir, name := filepath.Split(path)
+	if name == "InRelease" || name == "Release.gpg" {
+		return exists(filepath.Join(dir, "Release"))
+	}
+	for _, ending := range []string{".asc", ".p7s"} {
+		if file, ok := strings.CutSuffix(name, ending); ok && file != "" && exists(filepath.Join(dir, file)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Plan resolves and recognises files before anything is signed. A file named twice is one
-// job. With cms, what is for no other tool gets a detached CMS signature. folder is that of
+// job; detached signatures of files in the same folder are left out. With cms, what is for no other tool gets a detached CMS signature. folder is that of
 // the results, or empty: two files must not become one there.
 func Plan(files []string, folder string, cms bool) ([]Job, error) {
 	var jobs []Job
@@ -223,7 +239,7 @@ func Plan(files []string, folder string, cms bool) ([]Job, error) {
 			problems = append(problems, err)
 			continue
 		}
-		if slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
+		if isSignatureOfNeighbour(resolved) || slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
 			continue
 		}
 		kind, err := Detect(resolved)

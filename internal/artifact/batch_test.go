@@ -109,6 +109,10 @@ func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
 	if jobs := plan(t, "", first, first, link, second); len(jobs) != 2 {
 		t.Errorf("two files, one of them named thrice, are %d jobs", len(jobs))
 	}
+	write(t, first+".asc", "signature")
+	if jobs := plan(t, "", first, first+".asc"); len(jobs) != 1 {
+		t.Errorf("a file and its signature are %d jobs", len(jobs))
+	}
 	if _, err := Plan([]string{first, second}, dir, false); err == nil || !strings.Contains(err.Error(), "would both become") {
 		t.Errorf("two results of one name: %v", err)
 	}
