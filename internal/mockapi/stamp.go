@@ -14,7 +14,7 @@ type stampRequest struct {
 	MessageImprint messageImprint
 	ReqPolicy      asn1.ObjectIdentifier `asn1:"optional"`
 	Nonce          *big.Int              `asn1:"optional"`
-	CertReq        bool                  `asn1:"optional,default:false"`
+	CertReq        asn1.Flag             `asn1:"optional"` // any value: osslsigncode 2.1 sends TRUE as 01, against DER
 	Extensions     []pkix.Extension      `asn1:"optional,tag:0"`
 }
 

@@ -114,7 +114,7 @@ func (s *Server) stamp(c *call, request []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := signToken(info, cert, q.CertReq, func(digest [sha256.Size]byte) ([]byte, error) {
+	token, err := signToken(info, cert, bool(q.CertReq), func(digest [sha256.Size]byte) ([]byte, error) {
 		sig, err := key.Sign(nil, digest[:], crypto.SHA256)
 		return c.spoilDER(sig), err
 	})
