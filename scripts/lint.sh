@@ -13,10 +13,10 @@ check() { # check NAME COMMAND…: output is shown only when the command fails
   shift
   if output=$("$@" 2>&1); then
     passed=$((passed + 1))
-    printf 'pass  %-12s %4d s\n' "$name" $((SECONDS - start))
+    printf 'pass  %-13s %4d s\n' "$name" $((SECONDS - start))
   else
     failed=$((failed + 1))
-    printf 'FAIL  %-12s %4d s\n%s\n' "$name" $((SECONDS - start)) "$output"
+    printf 'FAIL  %-13s %4d s\n%s\n' "$name" $((SECONDS - start)) "$output"
   fi
 }
 
@@ -27,7 +27,8 @@ mapfile -t go_files < <(files '*.go')
 mapfile -t c_files < <(files 'pkcs11/module/*.c')
 mapfile -t dockerfiles < <(files '*/Dockerfile')
 mapfile -t shell_files < <(files '*.sh' '.ci/run')
-mapfile -t workflows < <(files '.github/workflows/*.yml')
+mapfile -t workflows < <(files '.github/workflows/*.yml' 'samples/ci/github/*.yml')
+mapfile -t pages < <(files '*.md')
 
 formatted() {
   local list
@@ -41,7 +42,22 @@ c_warnings() { # a local compiler, since its warnings differ from those of the o
   done
 }
 
+ci_templates() { # each against the schema of the system that reads it
+  local component=samples/ci/gitlab-component/templates/sign.yml
+  "$schema_bin/check-jsonschema" --builtin-schema vendor.gitlab-ci samples/ci/gitlab/.gitlab-ci.yml || return 1
+  # A component is two documents: its inputs, and a pipeline with places for them.
+  awk 'pipeline { print } /^---$/ { pipeline = 1 }' "$component" | sed 's/\$\[\[ inputs\.jobs \]\]/4/g; s/\$\[\[ inputs\.[a-z]* \]\]/value/g' \
+    >build/component.yml
+  grep -q '^spec:' "$component" || { echo "$component has no spec"; return 1; }
+  "$schema_bin/check-jsonschema" --builtin-schema vendor.gitlab-ci build/component.yml || return 1
+  "$schema_bin/check-jsonschema" --builtin-schema vendor.github-actions samples/ci/github-action/action.yml || return 1
+  "$schema_bin/check-jsonschema" --builtin-schema vendor.compose-spec samples/ci/compose/compose.yaml || return 1
+  "$schema_bin/kubernetes-validate" --strict samples/ci/kubernetes/sign.yaml
+}
+
 python_bin=$(scripts/venv.sh lint)
+schema_bin=$(scripts/venv.sh schemas)
+mkdir -p build/reports
 check gofmt formatted
 check "go vet" go vet ./...
 check staticcheck tool staticcheck ./...
@@ -49,7 +65,8 @@ check "C warnings" c_warnings
 check shellcheck "$python_bin/shellcheck" -x "${shell_files[@]}"
 check hadolint "$python_bin/hadolint" --config .hadolint.yaml "${dockerfiles[@]}"
 check actionlint tool actionlint -shellcheck "$python_bin/shellcheck" "${workflows[@]}"
+check "CI templates" ci_templates
+check links go run ./scripts/linkcheck "${pages[@]}"
 
-mkdir -p build/reports
 echo "$passed $failed 0" >build/reports/lint.count
 [[ $failed -eq 0 ]]
