@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -20,14 +19,12 @@
 
 #include "module.h"
 
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
-
 #define POOL_SIZE 64     /* data sockets that carry no sign operation */
 #define SOCKETS_MAX 1024 /* all data sockets */
-#define STOP_LIMIT 30    /* seconds that C_Finalize waits for calls in other threads */
-#define FORK_LIMIT 1     /* seconds that fork waits for the state */
+#ifndef STOP_LIMIT
+#define STOP_LIMIT 30 /* seconds that C_Finalize waits for calls in other threads */
+#endif
+#define GATE_LIMIT 1000 /* milliseconds that a fork waits for the gate */
 
 enum state { DOWN, READY, LOST, ENDING };
 
@@ -38,22 +35,29 @@ struct descriptor {
 	ino_t inode;
 };
 
+enum place {
+	LISTED,   /* among conns */
+	OVERDUE,  /* its client has ended while a thread was in a call with it: that thread frees it */
+	ABANDONED /* copied by a fork: nobody frees it */
+};
+
 struct conn {
 	struct conn *next;
 	struct descriptor socket;
+	enum place place;
 	bool idle, bound, greeted;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t changed; /* made by the first start */
+static bool changed_made;
 static enum state state = DOWN;
+static unsigned generation; /* of what follows */
 static struct descriptor control = {.fd = -1};
-static struct conn *conns;
+static pid_t token_child; /* for hosts that adopt orphans */
+static struct conn *conns, *overdue;
 static unsigned pooled, total, in_flight;
 
-/* Who started the client: read without the lock, so that a fork is noticed before it is taken. */
-static pid_t owner;
-static volatile uint32_t *fork_mark; /* on a page that a fork wipes; NULL where the kernel cannot */
 static bool handlers_registered;
 static pthread_t fork_holder;
 static bool fork_holds;
@@ -61,12 +65,23 @@ static bool fork_holds;
 /* Closed while the far end of a pair is open here, and while a socket is closed: a child must not get a copy that it does not know of. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A clock that somebody sets must not make the wait longer, and pthread_mutex_timedlock knows no other one. */
 static bool gate_close(void)
 {
-	struct timespec limit;
-	clock_gettime(CLOCK_REALTIME, &limit);
-	limit.tv_sec += FORK_LIMIT;
-	return pthread_mutex_timedlock(&gate, &limit) == 0;
+	struct timespec moment = {.tv_nsec = 100000};
+	for (int64_t limit = now_ms() + GATE_LIMIT; pthread_mutex_trylock(&gate) != 0;) {
+		if (now_ms() > limit)
+			return false;
+		nanosleep(&moment, NULL);
+	}
+	return true;
 }
 
 static void gate_open(bool closed)
@@ -143,13 +158,6 @@ static bool socket_pair(int type, struct descriptor *ours, int *theirs)
 }
 
 /* Messages: bounded, restarted after signals. */
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static bool send_all(int fd, struct iovec *parts, size_t count)
 {
@@ -248,18 +256,27 @@ static void shut_all(void)
 	shut(&control);
 }
 
+/* control_open reports whether the token process is there. The lock is held. */
+static bool control_open(void)
+{
+	char peek;
+	return is_ours(&control) && recv(control.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 /* lose notes that the token process does not answer any more, and says what the call returns. */
-static CK_RV lose(void)
+static CK_RV lose(const struct conn *conn)
 {
 	CK_RV rv = CKR_DEVICE_ERROR;
 	pthread_mutex_lock(&lock);
-	if (state == READY) {
+	if (conn->place != LISTED) {
+		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+	} else if (state == READY) {
 		state = LOST;
 		shut_all();
 		pthread_cond_broadcast(&changed);
-	}
-	if (state == ENDING || state == DOWN)
+	} else if (state == ENDING || state == DOWN) {
 		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+	}
 	pthread_mutex_unlock(&lock);
 	return rv;
 }
@@ -276,74 +293,95 @@ static void close_for_good(struct descriptor *descriptor)
 	gate_open(closed);
 }
 
-/* close_all closes every socket and forgets it. Nobody uses them any more; the lock is held. */
+/* close_all closes every socket and forgets it, but for those that a thread is still in a call with. The lock is held. */
 static void close_all(void)
 {
+	operations_free();
 	while (conns != NULL) {
 		struct conn *conn = conns;
-		close_for_good(&conn->socket);
+		if (conn->idle)
+			close_for_good(&conn->socket);
 		conns = conn->next;
-		free(conn);
+		if (conn->idle) {
+			free(conn);
+			continue;
+		}
+		conn->place = OVERDUE;
+		conn->next = overdue;
+		overdue = conn;
 	}
 	close_for_good(&control);
-	pooled = total = 0;
-	operations_free();
+	pooled = total = in_flight = 0;
+	generation++;
+}
+
+bool overtaken(const struct visit *visit)
+{
+	return visit->generation != generation;
 }
 
 /* Forks. */
 
-static pid_t process_id(void)
-{
-	return (pid_t)syscall(SYS_getpid);
-}
-
-/* copied reports whether this process is a copy of the one that started the client. */
-static bool copied(void)
-{
-	return fork_mark != NULL ? *fork_mark == 0 : true;
-}
-
 /* forked reports whether another process started the client: then nothing here may be used. */
 static bool forked(void)
 {
-	pid_t started = __atomic_load_n(&owner, __ATOMIC_ACQUIRE);
-	if (started == 0)
-		return false;
-	return started != process_id() || (fork_mark != NULL && *fork_mark == 0);
+	enum process process = mark_process();
+	return process == PROCESS_COPY || process == PROCESS_LENT;
 }
 
 /* What a child left alone because nobody knows in which state the heap is; kept reachable for leak checkers. */
 static struct conn *abandoned __attribute__((used));
 
-static void abandon_conns(void)
+static void abandon(struct conn **list)
 {
-	struct conn **end = &conns;
+	struct conn **end = list;
 	while (*end != NULL) {
 		close_ours(&(*end)->socket);
+		(*end)->place = ABANDONED;
 		end = &(*end)->next;
 	}
 	*end = abandoned;
-	abandoned = conns;
-	conns = NULL;
+	abandoned = *list;
+	*list = NULL;
 }
 
-/* become_new makes a forked child start afresh. Only this thread exists; nothing is freed. */
+/* make_changed makes the waits independent of a clock that somebody sets. Nobody waits yet. */
+static void make_changed(void)
+{
+	pthread_condattr_t attributes;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	changed_made = true;
+}
+
+/* become_new makes a forked child start afresh. Other threads of the child are kept out by the mark; nothing is freed. */
 static void become_new(void)
 {
-	pthread_mutex_t fresh_lock = PTHREAD_MUTEX_INITIALIZER;
-	pthread_cond_t fresh_changed = PTHREAD_COND_INITIALIZER;
-	lock = fresh_lock;
-	gate = fresh_lock;
-	changed = fresh_changed;
-	abandon_conns();
+	pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+	lock = fresh;
+	gate = fresh;
+	make_changed();
+	abandon(&conns);
+	abandon(&overdue);
 	close_ours(&control);
 	operations_abandon();
 	pooled = total = in_flight = 0;
+	generation++;
+	token_child = 0;
 	state = DOWN;
 	fork_holds = false;
-	if (fork_mark != NULL)
-		*fork_mark = 1;
-	__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
+}
+
+/* take_over makes a copy usable, in whichever of its threads comes first. */
+static bool take_over(void)
+{
+	if (mark_claim()) {
+		become_new();
+		mark_claimed();
+	}
+	return !forked();
 }
 
 /*
@@ -371,7 +409,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	if (forked())
-		become_new();
+		take_over();
 }
 
 /*
@@ -395,29 +433,13 @@ static bool register_fork_handlers(void)
 	return handlers_registered;
 }
 
-static void make_fork_mark(void)
-{
-	if (fork_mark != NULL)
-		return;
-	size_t size = (size_t)sysconf(_SC_PAGESIZE);
-	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
-		return;
-	if (madvise(page, size, MADV_WIPEONFORK) != 0) {
-		munmap(page, size);
-		return;
-	}
-	*(volatile uint32_t *)page = 1;
-	__atomic_store_n(&fork_mark, page, __ATOMIC_RELEASE);
-}
-
 extern void __cxa_finalize(void *) __attribute__((weak));
 
 /*
  * A host that unloads the module without C_Finalize leaves no descriptors, no
  * token process and no fork handlers behind. (Handlers go with
- * __cxa_finalize, which not every compiler's start files call.) The fork mark
- * stays mapped: this may be exit, with threads about to look at it.
+ * __cxa_finalize, which not every compiler's start files call.) This may also
+ * be exit, with threads in calls.
  */
 __attribute__((destructor)) static void unload(void)
 {
@@ -433,6 +455,7 @@ __attribute__((destructor)) static void unload(void)
 			close_all();
 		state = DOWN;
 	}
+	mark_unmap();
 	pthread_mutex_unlock(&lock);
 }
 
@@ -449,7 +472,9 @@ static bool greet(void)
 /* start begins with the lock held. */
 static CK_RV start(void)
 {
-	make_fork_mark();
+	if (!changed_made)
+		make_changed();
+	mark_make();
 	if (!register_fork_handlers())
 		return CKR_HOST_MEMORY;
 	int theirs;
@@ -459,7 +484,7 @@ static CK_RV start(void)
 		complain("signkit: cannot make a socket for the token process: %s", strerror(errno));
 		return CKR_GENERAL_ERROR;
 	}
-	bool started = spawn_token_process(theirs);
+	bool started = spawn_token_process(theirs, &token_child);
 	close(theirs);
 	gate_open(closed);
 	if (started && !greet()) {
@@ -474,40 +499,44 @@ static CK_RV start(void)
 	return CKR_OK;
 }
 
-/* wait_for_calls returns when no call is in flight, or after STOP_LIMIT. The lock is held. */
-static void wait_for_calls(void)
+/* wait_for_change waits for a broadcast, until `limit` (of now_ms) at most. The lock is held. */
+static bool wait_for_change(int64_t limit)
 {
-	struct timespec limit;
-	clock_gettime(CLOCK_REALTIME, &limit);
-	limit.tv_sec += STOP_LIMIT;
-	while (in_flight > 0)
-		if (pthread_cond_timedwait(&changed, &lock, &limit) != 0)
-			return;
+	struct timespec at = {.tv_sec = limit / 1000, .tv_nsec = limit % 1000 * 1000000};
+	return pthread_cond_timedwait(&changed, &lock, &at) == 0;
+}
+
+/* retire ends what was started: it waits for the calls in flight, for STOP_LIMIT at most. Begins and ends with the lock held. */
+static void retire(void)
+{
+	pid_t child = state == READY && control_open() ? token_child : 0;
+	state = ENDING; /* others wait for what follows */
+	shut_all();
+	pthread_cond_broadcast(&changed);
+	int64_t limit = now_ms() + STOP_LIMIT * 1000;
+	while (in_flight > 0 && wait_for_change(limit))
+		;
+	close_all();
+	token_child = 0;
+	pthread_mutex_unlock(&lock);
+	reap(child);
+	pthread_mutex_lock(&lock);
+	state = DOWN;
+	pthread_cond_broadcast(&changed);
 }
 
 static CK_RV start_or_restart(void)
 {
-	if (forked()) {
-		if (!copied())
-			return CKR_GENERAL_ERROR; /* a vfork child: what is here is its parent's */
-		become_new();
-	}
+	if (forked() && (mark_process() == PROCESS_LENT || !take_over()))
+		return CKR_GENERAL_ERROR;
 	pthread_mutex_lock(&lock);
 	while (state == ENDING)
 		pthread_cond_wait(&changed, &lock);
 	CK_RV rv = CKR_CRYPTOKI_ALREADY_INITIALIZED;
-	if (state == LOST) {
-		state = ENDING; /* alone; others wait above */
-		wait_for_calls();
-		if (in_flight == 0)
-			close_all();
-		state = DOWN;
-		pthread_cond_broadcast(&changed);
-	}
-	if (state == DOWN) {
-		__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
+	if (state == LOST)
+		retire();
+	if (state == DOWN)
 		rv = start();
-	}
 	pthread_mutex_unlock(&lock);
 	return rv;
 }
@@ -517,20 +546,13 @@ static CK_RV stop_and_wait(void)
 	if (forked())
 		return CKR_CRYPTOKI_NOT_INITIALIZED;
 	pthread_mutex_lock(&lock);
-	if (state != READY && state != LOST) {
-		pthread_mutex_unlock(&lock);
-		return CKR_CRYPTOKI_NOT_INITIALIZED;
+	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
+	if (state == READY || state == LOST) {
+		retire();
+		rv = CKR_OK;
 	}
-	state = ENDING;
-	shut_all();
-	pthread_cond_broadcast(&changed);
-	wait_for_calls();
-	if (in_flight == 0)
-		close_all();
-	state = DOWN;
-	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
-	return CKR_OK;
+	return rv;
 }
 
 CK_RV client_start(void)
@@ -552,13 +574,14 @@ CK_RV client_stop(void)
 }
 
 /* A host may cancel its threads; one that is in here must not vanish with the lock, or stay counted for ever. */
-CK_RV call_enter(int *cancel)
+CK_RV call_enter(struct visit *visit)
 {
 	if (forked())
 		return CKR_CRYPTOKI_NOT_INITIALIZED;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &visit->cancel);
 	CK_RV rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	pthread_mutex_lock(&lock);
+	visit->generation = generation;
 	if (state == LOST)
 		rv = CKR_DEVICE_ERROR;
 	if (state == READY) {
@@ -567,28 +590,32 @@ CK_RV call_enter(int *cancel)
 	}
 	pthread_mutex_unlock(&lock);
 	if (rv != CKR_OK)
-		pthread_setcancelstate(*cancel, NULL);
+		pthread_setcancelstate(visit->cancel, NULL);
 	return rv;
 }
 
-void call_leave(int cancel)
+void call_leave(const struct visit *visit)
 {
 	pthread_mutex_lock(&lock);
-	in_flight--;
-	pthread_cond_broadcast(&changed);
+	if (!overtaken(visit)) {
+		in_flight--;
+		pthread_cond_broadcast(&changed);
+	}
 	pthread_mutex_unlock(&lock);
-	pthread_setcancelstate(cancel, NULL);
+	pthread_setcancelstate(visit->cancel, NULL);
 }
 
 /* Data sockets. */
 
 static void unlink_conn(struct conn *conn)
 {
-	for (struct conn **at = &conns; *at != NULL; at = &(*at)->next)
+	for (struct conn **at = conn->place == OVERDUE ? &overdue : &conns; *at != NULL; at = &(*at)->next)
 		if (*at == conn) {
 			*at = conn->next;
 			break;
 		}
+	if (conn->place != LISTED)
+		return;
 	total--;
 	if (!conn->bound)
 		pooled--;
@@ -650,22 +677,13 @@ static bool out_of_descriptors(int reason)
 	return reason == EMFILE || reason == ENFILE || reason == ETOOMANYREFS || reason == EINVAL;
 }
 
-/* wait_for_idle waits until something changed, at most a second. The lock is held. */
-static void wait_for_idle(void)
-{
-	struct timespec limit;
-	clock_gettime(CLOCK_REALTIME, &limit);
-	limit.tv_sec += 1;
-	pthread_cond_timedwait(&changed, &lock, &limit);
-}
-
 /* acquire begins and ends with the lock held. */
-static CK_RV acquire(struct conn **out)
+static CK_RV acquire(const struct visit *visit, struct conn **out)
 {
 	for (;;) {
-		if (state == LOST)
+		if (state == LOST && !overtaken(visit))
 			return CKR_DEVICE_ERROR;
-		if (state != READY)
+		if (state != READY || overtaken(visit))
 			return CKR_CRYPTOKI_NOT_INITIALIZED;
 		if ((*out = take_idle()) != NULL)
 			return CKR_OK;
@@ -687,54 +705,60 @@ static CK_RV acquire(struct conn **out)
 		}
 		if (pooled == 0) /* nobody will give one back */
 			return CKR_HOST_MEMORY;
-		wait_for_idle();
+		wait_for_change(now_ms() + 1000);
 	}
 }
 
-CK_RV conn_acquire(struct conn **out)
+CK_RV conn_acquire(const struct visit *visit, struct conn **out)
 {
 	pthread_mutex_lock(&lock);
-	CK_RV rv = acquire(out);
+	CK_RV rv = acquire(visit, out);
 	pthread_mutex_unlock(&lock);
 	return rv;
+}
+
+/* drop closes and frees a socket. The lock is held. */
+static void drop(struct conn *conn)
+{
+	if (conn->place == ABANDONED)
+		return;
+	close_for_good(&conn->socket);
+	unlink_conn(conn);
+	free(conn);
 }
 
 void conn_release(struct conn *conn)
 {
 	pthread_mutex_lock(&lock);
-	bool surplus = conn->bound && pooled >= POOL_SIZE;
-	if (surplus) {
-		close_for_good(&conn->socket);
-		unlink_conn(conn);
-	} else {
-		if (conn->bound)
-			pooled++;
-		conn->bound = false;
-		conn->idle = true;
-	}
+	if (conn->place != LISTED || (conn->bound && pooled >= POOL_SIZE))
+		drop(conn);
+	else
+		conn_unbind(conn);
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
-	if (surplus)
-		free(conn);
 }
 
 void conn_bind(struct conn *conn)
 {
-	pthread_mutex_lock(&lock);
 	conn->bound = true;
 	pooled--;
 	pthread_cond_broadcast(&changed);
-	pthread_mutex_unlock(&lock);
+}
+
+void conn_unbind(struct conn *conn)
+{
+	if (conn->bound)
+		pooled++;
+	conn->bound = false;
+	conn->idle = true;
 }
 
 void conn_discard(struct conn *conn)
 {
 	pthread_mutex_lock(&lock);
-	close_for_good(&conn->socket);
-	unlink_conn(conn);
+	drop(conn);
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
-	free(conn);
 }
 
 /* Round trips. */
@@ -750,7 +774,7 @@ CK_RV conn_send(struct conn *conn, uint32_t call, uint64_t handle, uint64_t numb
 	if (!is_ours(&conn->socket))
 		return CKR_DEVICE_ERROR;
 	if (!send_all(conn->socket.fd, parts, 3))
-		return lose();
+		return lose(conn);
 	return CKR_OK;
 }
 
@@ -781,14 +805,13 @@ static bool read_answer(struct conn *conn, struct wire_reply *header)
 	return header->kind == WIRE_ANSWER && header->length <= WIRE_MAX_PAYLOAD;
 }
 
-/* control_open tells a token process that refused one socket, for want of descriptors, from one that is gone. */
-static bool control_open(void)
+/* refused tells a token process that refused this one socket, for want of descriptors, from one that is gone. */
+static bool refused(const struct conn *conn)
 {
-	char peek;
 	pthread_mutex_lock(&lock);
-	bool open = state == READY && is_ours(&control) && recv(control.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	bool alive = conn->place == LISTED && state == READY && control_open();
 	pthread_mutex_unlock(&lock);
-	return open;
+	return alive;
 }
 
 CK_RV conn_receive(struct conn *conn, struct reply *reply)
@@ -798,16 +821,16 @@ CK_RV conn_receive(struct conn *conn, struct reply *reply)
 	if (!is_ours(&conn->socket))
 		return CKR_DEVICE_ERROR;
 	if (!read_hello(conn))
-		return conn->greeted || !control_open() ? lose() : CKR_HOST_MEMORY;
+		return conn->greeted || !refused(conn) ? lose(conn) : CKR_HOST_MEMORY;
 	if (!read_answer(conn, &header))
-		return lose();
+		return lose(conn);
 	if (header.length > 0) {
 		reply->payload = malloc(header.length);
 		if (reply->payload == NULL)
 			return CKR_HOST_MEMORY;
 		if (!receive_all(conn->socket.fd, reply->payload, header.length)) {
 			reply_free(reply);
-			return lose();
+			return lose(conn);
 		}
 	}
 	reply->rv = (CK_RV)header.rv;
@@ -828,13 +851,13 @@ bool conn_answered(struct conn *conn)
 	return got == 0 || got > (ssize_t)skip;
 }
 
-CK_RV transact(uint32_t call, uint64_t handle, uint64_t number, struct span payload, struct reply *reply)
+CK_RV transact(const struct visit *visit, uint32_t call, uint64_t handle, uint64_t number, struct span payload, struct reply *reply)
 {
 	struct conn *conn;
 	*reply = (struct reply){0};
 	if (payload.length > WIRE_MAX_PAYLOAD)
 		return CKR_ARGUMENTS_BAD;
-	CK_RV rv = conn_acquire(&conn);
+	CK_RV rv = conn_acquire(visit, &conn);
 	if (rv != CKR_OK)
 		return rv;
 	rv = conn_send(conn, call, handle, number, payload, (struct span){0});
@@ -848,10 +871,10 @@ CK_RV transact(uint32_t call, uint64_t handle, uint64_t number, struct span payl
 	return reply->rv;
 }
 
-CK_RV transact_fixed(uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size)
+CK_RV transact_fixed(const struct visit *visit, uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size)
 {
 	struct reply reply;
-	CK_RV rv = transact(call, handle, number, (struct span){0}, &reply);
+	CK_RV rv = transact(visit, call, handle, number, (struct span){0}, &reply);
 	if (rv == CKR_OK) {
 		if (reply.length != size)
 			rv = CKR_DEVICE_ERROR;
@@ -869,10 +892,10 @@ void reply_free(struct reply *reply)
 	reply->length = 0;
 }
 
-CK_RV check_session(CK_SESSION_HANDLE session)
+CK_RV check_session(const struct visit *visit, CK_SESSION_HANDLE session)
 {
 	struct reply reply;
-	CK_RV rv = transact(WIRE_CHECK_SESSION, session, 0, (struct span){0}, &reply);
+	CK_RV rv = transact(visit, WIRE_CHECK_SESSION, session, 0, (struct span){0}, &reply);
 	reply_free(&reply);
 	return rv;
 }

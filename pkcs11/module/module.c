@@ -43,11 +43,11 @@ static void pad(CK_UTF8CHAR *field, size_t size, const char *text)
 
 CK_RV C_GetInfo(CK_INFO *info)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	call_leave(cancel_state);
+	call_leave(&visit);
 	if (info == NULL)
 		return CKR_ARGUMENTS_BAD;
 	unsigned major = 0, minor = 0;
@@ -94,64 +94,64 @@ static CK_RV answer_list(const struct reply *reply, CK_ULONG *list, CK_ULONG *co
 
 static CK_RV get_list(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *list, CK_ULONG *count)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
 	if (count != NULL) {
 		struct reply reply;
-		rv = transact(call, handle, number, nothing, &reply);
+		rv = transact(&visit, call, handle, number, nothing, &reply);
 		if (rv == CKR_OK)
 			rv = answer_list(&reply, list, count);
 		reply_free(&reply);
 	}
-	call_leave(cancel_state);
+	call_leave(&visit);
 	return rv;
 }
 
 /* get_fixed fills a structure that the token process sends as it is in memory. */
 static CK_RV get_fixed(uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = out == NULL ? CKR_ARGUMENTS_BAD : transact_fixed(call, handle, number, out, size);
-	call_leave(cancel_state);
+	rv = out == NULL ? CKR_ARGUMENTS_BAD : transact_fixed(&visit, call, handle, number, out, size);
+	call_leave(&visit);
 	return rv;
 }
 
 /* simple is a call that carries numbers and returns nothing but its result. */
 static CK_RV simple(uint32_t call, uint64_t handle, uint64_t number)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
 	struct reply reply;
-	rv = transact(call, handle, number, nothing, &reply);
+	rv = transact(&visit, call, handle, number, nothing, &reply);
 	reply_free(&reply);
-	call_leave(cancel_state);
+	call_leave(&visit);
 	return rv;
 }
 
 /* get_value is a call that returns one number. */
 static CK_RV get_value(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *out)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
 	if (out != NULL) {
 		struct reply reply;
-		rv = transact(call, handle, number, nothing, &reply);
+		rv = transact(&visit, call, handle, number, nothing, &reply);
 		if (rv == CKR_OK)
 			*out = (CK_ULONG)reply.value;
 		reply_free(&reply);
 	}
-	call_leave(cancel_state);
+	call_leave(&visit);
 	return rv;
 }
 
@@ -172,11 +172,11 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 
 CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	call_leave(cancel_state);
+	call_leave(&visit);
 	if (slot == NULL || reserved != NULL)
 		return CKR_ARGUMENTS_BAD;
 	return flags & CKF_DONT_BLOCK ? CKR_NO_EVENT : CKR_FUNCTION_NOT_SUPPORTED;
@@ -204,16 +204,16 @@ CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIF
 /* close_sessions is a call that ends sign operations: those of one session, or all (0). */
 static CK_RV close_sessions(uint32_t call, uint64_t handle, CK_SESSION_HANDLE forgotten)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
 	struct reply reply;
-	rv = transact(call, handle, 0, nothing, &reply);
+	rv = transact(&visit, call, handle, 0, nothing, &reply);
 	reply_free(&reply);
 	if (rv == CKR_OK)
-		operations_forget(forgotten);
-	call_leave(cancel_state);
+		operations_forget(&visit, forgotten);
+	call_leave(&visit);
 	return rv;
 }
 
@@ -234,17 +234,17 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 
 CK_RV C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG pin_len)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
 	if (pin != NULL || pin_len == 0) {
 		struct reply reply;
-		rv = transact(WIRE_LOGIN, session, user, (struct span){pin, pin_len}, &reply);
+		rv = transact(&visit, WIRE_LOGIN, session, user, (struct span){pin, pin_len}, &reply);
 		reply_free(&reply);
 	}
-	call_leave(cancel_state);
+	call_leave(&visit);
 	return rv;
 }
 
@@ -325,7 +325,7 @@ static CK_RV answer_attributes(const struct reply *reply, CK_ATTRIBUTE *template
 #define CKR_ATTRIBUTE_SENSITIVE 0x011UL
 #define ATTRIBUTES_MAX 4096
 
-static CK_RV get_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG count)
+static CK_RV get_attributes(const struct visit *visit, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG count)
 {
 	if ((template == NULL && count != 0) || count > ATTRIBUTES_MAX)
 		return CKR_ARGUMENTS_BAD;
@@ -335,7 +335,7 @@ static CK_RV get_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, 
 	for (CK_ULONG i = 0; i < count; i++)
 		types[i] = template[i].type;
 	struct reply reply;
-	CK_RV rv = transact(WIRE_GET_ATTRIBUTES, session, object, (struct span){types, count * sizeof *types}, &reply);
+	CK_RV rv = transact(visit, WIRE_GET_ATTRIBUTES, session, object, (struct span){types, count * sizeof *types}, &reply);
 	free(types);
 	if (rv == CKR_OK || ((rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE) && reply.length > 0))
 		rv = answer_attributes(&reply, template, count, rv);
@@ -345,12 +345,12 @@ static CK_RV get_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, 
 
 CK_RV C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG count)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = get_attributes(session, object, template, count);
-	call_leave(cancel_state);
+	rv = get_attributes(&visit, session, object, template, count);
+	call_leave(&visit);
 	return rv;
 }
 
@@ -382,7 +382,7 @@ static size_t template_size(const CK_ATTRIBUTE *template, CK_ULONG count, CK_RV 
 	return size;
 }
 
-static CK_RV find_objects_init(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *template, CK_ULONG count)
+static CK_RV find_objects_init(const struct visit *visit, CK_SESSION_HANDLE session, const CK_ATTRIBUTE *template, CK_ULONG count)
 {
 	CK_RV rv;
 	size_t size = template_size(template, count, &rv);
@@ -397,7 +397,7 @@ static CK_RV find_objects_init(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *te
 		at = put(at, template[i].pValue, template[i].ulValueLen);
 	}
 	struct reply reply;
-	rv = transact(WIRE_FIND_INIT, session, count, (struct span){payload, (size_t)(at - payload)}, &reply);
+	rv = transact(visit, WIRE_FIND_INIT, session, count, (struct span){payload, (size_t)(at - payload)}, &reply);
 	reply_free(&reply);
 	free(payload);
 	return rv;
@@ -405,21 +405,21 @@ static CK_RV find_objects_init(CK_SESSION_HANDLE session, const CK_ATTRIBUTE *te
 
 CK_RV C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = find_objects_init(session, template, count);
-	call_leave(cancel_state);
+	rv = find_objects_init(&visit, session, template, count);
+	call_leave(&visit);
 	return rv;
 }
 
-static CK_RV find_objects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
+static CK_RV find_objects(const struct visit *visit, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
 {
 	if (count == NULL || (objects == NULL && max != 0))
 		return CKR_ARGUMENTS_BAD;
 	struct reply reply;
-	CK_RV rv = transact(WIRE_FIND, session, max, nothing, &reply);
+	CK_RV rv = transact(visit, WIRE_FIND, session, max, nothing, &reply);
 	if (rv == CKR_OK) {
 		CK_ULONG room = max;
 		rv = answer_list(&reply, objects, &room);
@@ -432,12 +432,12 @@ static CK_RV find_objects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, 
 
 CK_RV C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = find_objects(session, objects, max, count);
-	call_leave(cancel_state);
+	rv = find_objects(&visit, session, objects, max, count);
+	call_leave(&visit);
 	return rv;
 }
 
@@ -450,13 +450,13 @@ CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE session)
 
 #define RANDOM_PIECE 65536
 
-static CK_RV generate_random(CK_SESSION_HANDLE session, CK_BYTE *random, CK_ULONG length)
+static CK_RV generate_random(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *random, CK_ULONG length)
 {
 	if (random == NULL && length != 0)
 		return CKR_ARGUMENTS_BAD;
 	do {
 		CK_ULONG piece = length < RANDOM_PIECE ? length : RANDOM_PIECE;
-		CK_RV rv = transact_fixed(WIRE_GENERATE_RANDOM, session, piece, random, piece);
+		CK_RV rv = transact_fixed(visit, WIRE_GENERATE_RANDOM, session, piece, random, piece);
 		if (rv != CKR_OK)
 			return rv;
 		random = random != NULL ? random + piece : NULL;
@@ -467,11 +467,11 @@ static CK_RV generate_random(CK_SESSION_HANDLE session, CK_BYTE *random, CK_ULON
 
 CK_RV C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *random, CK_ULONG length)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = generate_random(session, random, length);
-	call_leave(cancel_state);
+	rv = generate_random(&visit, session, random, length);
+	call_leave(&visit);
 	return rv;
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "cryptoki.h"
 #include "wire.h"
@@ -24,15 +25,42 @@ _Static_assert(sizeof(SIGNKIT_VERSION) <= WIRE_BUILD_ID_SIZE, "the version is th
 /*
  * spawn_token_process starts signkit-tokend with `control` as its descriptor 3.
  * It prints the one line that a person needs, and returns false, where that
- * is not possible. The process is no child that the host can wait for.
+ * is not possible. The process is no child that the host can wait for, but
+ * where orphans become the host's; *child is its number, or 0 if unknown.
  */
-bool spawn_token_process(int control);
+bool spawn_token_process(int control, pid_t *child);
+
+/*
+ * reap takes the exit status of the token process where it has become the
+ * host's child after all (the host is PID 1 or a subreaper), so that the host
+ * finds no stranger. It waits a moment at most. The process was alive just
+ * before: else its number could be another's by now.
+ */
+void reap(pid_t child);
 
 /* complain writes one line to descriptor 2 (printf format, no line end). */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* descriptor_above moves fd to a number ≥ 200, or ≥ 3 where limits forbid that; -1 if neither. Closes fd. */
 int descriptor_above(int fd);
+
+/* mark.c: which process this is. */
+
+enum process {
+	PROCESS_NEW,  /* nothing was started yet */
+	PROCESS_SAME, /* the one that started the client */
+	PROCESS_COPY, /* a fork's child: what is here is a copy, and nothing of it may be used */
+	PROCESS_LENT, /* a vfork's child: what is here is its parent's */
+};
+
+enum process mark_process(void);
+/* mark_make marks this process as the one that starts the client. */
+void mark_make(void);
+/* mark_claim is true in the one thread that is to make a copy start afresh and then calls mark_claimed; others wait for that. */
+bool mark_claim(void);
+void mark_claimed(void);
+/* mark_unmap gives back what does not go with the library. */
+void mark_unmap(void);
 
 /* client.c: the connection to the token process, calls and forks. */
 
@@ -53,15 +81,25 @@ struct span {
 CK_RV client_start(void);
 CK_RV client_stop(void);
 
-/* call_enter begins every entry point: CKR_OK, or what to return. After CKR_OK, call_leave must follow, with the same variable (the thread's cancel state). */
-CK_RV call_enter(int *cancel);
-void call_leave(int cancel);
+/* One thread's stay in the module. */
+struct visit {
+	int cancel;          /* the thread's cancel state before it */
+	unsigned generation; /* of the client: C_Finalize and a new start can overtake a stay that lasts too long */
+};
+
+/* call_enter begins every entry point: CKR_OK, or what to return. After CKR_OK, call_leave must follow. */
+CK_RV call_enter(struct visit *visit);
+void call_leave(const struct visit *visit);
+/* overtaken reports whether the client that the visit began with is gone. The lock is held. */
+bool overtaken(const struct visit *visit);
 
 /* conn_acquire takes an idle data socket or makes one; conn_release gives it back. */
-CK_RV conn_acquire(struct conn **out);
+CK_RV conn_acquire(const struct visit *visit, struct conn **out);
 void conn_release(struct conn *conn);
-/* conn_bind keeps the socket for a sign operation; it then no longer counts against the pool. */
+/* conn_bind keeps the socket for a sign operation; it then no longer counts against the pool. The lock is held. */
 void conn_bind(struct conn *conn);
+/* conn_unbind notes that the operation is gone, and nobody uses the socket. The lock is held. */
+void conn_unbind(struct conn *conn);
 /* conn_discard closes the socket: what it carried is over, or cannot be told apart from what follows. */
 void conn_discard(struct conn *conn);
 
@@ -73,13 +111,13 @@ CK_RV conn_receive(struct conn *conn, struct reply *reply);
 bool conn_answered(struct conn *conn);
 
 /* transact is acquire, send, receive, release; its result is the call's own, and reply needs reply_free in any case. */
-CK_RV transact(uint32_t call, uint64_t handle, uint64_t number, struct span payload, struct reply *reply);
+CK_RV transact(const struct visit *visit, uint32_t call, uint64_t handle, uint64_t number, struct span payload, struct reply *reply);
 /* transact_fixed expects a payload of exactly `size` bytes and copies it. */
-CK_RV transact_fixed(uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size);
+CK_RV transact_fixed(const struct visit *visit, uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size);
 void reply_free(struct reply *reply);
 
 /* check_session is CKR_OK or CKR_SESSION_HANDLE_INVALID (or that nobody answers). */
-CK_RV check_session(CK_SESSION_HANDLE session);
+CK_RV check_session(const struct visit *visit, CK_SESSION_HANDLE session);
 
 /* The lock that guards all state of client.c and operation.c. Never held over a round trip. */
 void state_lock(void);
@@ -88,8 +126,8 @@ void state_unlock(void);
 /* operation.c: sign operations, each bound to one data socket. */
 
 /* operations_forget drops what C_CloseSession or C_CloseAllSessions ended; session 0 means all. */
-void operations_forget(CK_SESSION_HANDLE session);
-/* operations_free empties the table; no call is in flight, and the lock is held. Sockets are not touched. */
+void operations_forget(const struct visit *visit, CK_SESSION_HANDLE session);
+/* operations_free empties the table; an operation that a thread is still in ends when that returns. The lock is held. */
 void operations_free(void);
 /* operations_abandon forgets the table after a fork, when the heap may be in any state. */
 void operations_abandon(void);

@@ -57,6 +57,11 @@ void operations_free(void)
 	while (operations != NULL) {
 		struct operation *operation = operations;
 		operations = operation->next;
+		if (operation->busy) {
+			operation->closed = true;
+			continue;
+		}
+		conn_unbind(operation->conn);
 		destroy(operation);
 	}
 }
@@ -65,18 +70,18 @@ void operations_free(void)
  * take marks the operation of a session as busy and returns it. Without one,
  * rv says whether the session or only the operation is missing.
  */
-static struct operation *take(CK_SESSION_HANDLE session, CK_RV *rv)
+static struct operation *take(const struct visit *visit, CK_SESSION_HANDLE session, CK_RV *rv)
 {
 	state_lock();
 	struct operation *operation = *find(session);
-	if (operation != NULL && operation->busy)
+	if (operation != NULL && (operation->busy || overtaken(visit)))
 		operation = NULL; /* another thread is ending it */
 	if (operation != NULL)
 		operation->busy = true;
 	state_unlock();
 	*rv = CKR_OK;
 	if (operation == NULL) {
-		*rv = check_session(session);
+		*rv = check_session(visit, session);
 		if (*rv == CKR_OK)
 			*rv = CKR_OPERATION_NOT_INITIALIZED;
 	}
@@ -129,11 +134,11 @@ static void cancel(struct operation *operation)
 }
 
 /* next_forgotten takes one operation that ended with its session; those in a call end when it returns. */
-static struct operation *next_forgotten(CK_SESSION_HANDLE session)
+static struct operation *next_forgotten(const struct visit *visit, CK_SESSION_HANDLE session)
 {
 	struct operation *found = NULL;
 	state_lock();
-	for (struct operation *operation = operations; operation != NULL; operation = operation->next) {
+	for (struct operation *operation = operations; operation != NULL && !overtaken(visit); operation = operation->next) {
 		if (session != 0 && operation->session != session)
 			continue;
 		if (operation->busy)
@@ -147,9 +152,9 @@ static struct operation *next_forgotten(CK_SESSION_HANDLE session)
 	return found;
 }
 
-void operations_forget(CK_SESSION_HANDLE session)
+void operations_forget(const struct visit *visit, CK_SESSION_HANDLE session)
 {
-	for (struct operation *operation; (operation = next_forgotten(session)) != NULL;)
+	for (struct operation *operation; (operation = next_forgotten(visit, session)) != NULL;)
 		end(operation, false);
 }
 
@@ -161,7 +166,7 @@ static bool has_operation(CK_SESSION_HANDLE session)
 	return found;
 }
 
-static CK_RV add(CK_SESSION_HANDLE session, struct conn *conn, const struct reply *reply)
+static CK_RV add(const struct visit *visit, CK_SESSION_HANDLE session, struct conn *conn, const struct reply *reply)
 {
 	uint64_t flags = 0;
 	struct operation *operation = calloc(1, sizeof *operation);
@@ -173,15 +178,20 @@ static CK_RV add(CK_SESSION_HANDLE session, struct conn *conn, const struct repl
 	operation->conn = conn;
 	operation->signature_length = (CK_ULONG)reply->value;
 	operation->multi_part = (flags & WIRE_MULTI_PART) != 0;
-	conn_bind(conn);
 	state_lock();
-	operation->next = operations;
-	operations = operation;
+	bool late = overtaken(visit);
+	if (!late) {
+		conn_bind(conn);
+		operation->next = operations;
+		operations = operation;
+	}
 	state_unlock();
-	return CKR_OK;
+	if (late)
+		destroy(operation);
+	return late ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_OK;
 }
 
-static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+static CK_RV sign_init(const struct visit *visit, CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
 	if (mechanism == NULL || (mechanism->pParameter == NULL && mechanism->ulParameterLen != 0))
 		return CKR_ARGUMENTS_BAD;
@@ -190,7 +200,7 @@ static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OB
 	if (has_operation(session))
 		return CKR_OPERATION_ACTIVE;
 	struct conn *conn;
-	CK_RV rv = conn_acquire(&conn);
+	CK_RV rv = conn_acquire(visit, &conn);
 	if (rv != CKR_OK)
 		return rv;
 	uint64_t type = mechanism->mechanism;
@@ -208,7 +218,7 @@ static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OB
 	if (rv != CKR_OK) {
 		conn_release(conn);
 	} else {
-		rv = add(session, conn, &reply);
+		rv = add(visit, session, conn, &reply);
 		if (rv != CKR_OK)
 			conn_discard(conn);
 	}
@@ -349,10 +359,10 @@ static CK_RV sign_whole(struct operation *operation, CK_BYTE *data, CK_ULONG dat
 	return finish(operation, signature, signature_len);
 }
 
-static CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
+static CK_RV sign(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
 {
 	CK_RV rv;
-	struct operation *operation = take(session, &rv);
+	struct operation *operation = take(visit, session, &rv);
 	if (operation == NULL)
 		return signature_len == NULL ? CKR_ARGUMENTS_BAD : rv;
 	/* libp11 0.4.11 asks with no data for EC keys and goes on well only if this ends the operation. */
@@ -371,10 +381,10 @@ static CK_RV sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, C
 	return sign_whole(operation, data, data_len, signature, signature_len);
 }
 
-static CK_RV sign_update(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
+static CK_RV sign_update(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
 {
 	CK_RV rv;
-	struct operation *operation = take(session, &rv);
+	struct operation *operation = take(visit, session, &rv);
 	if (operation == NULL)
 		return part == NULL && part_len != 0 ? CKR_ARGUMENTS_BAD : rv;
 	if (part == NULL && part_len != 0)
@@ -395,44 +405,44 @@ static CK_RV sign_update(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part
 
 CK_RV C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = sign_init(session, mechanism, key);
-	call_leave(cancel_state);
+	rv = sign_init(&visit, session, mechanism, key);
+	call_leave(&visit);
 	return rv;
 }
 
 CK_RV C_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = sign(session, data, data_len, signature, signature_len);
-	call_leave(cancel_state);
+	rv = sign(&visit, session, data, data_len, signature, signature_len);
+	call_leave(&visit);
 	return rv;
 }
 
 CK_RV C_SignUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = sign_update(session, part, part_len);
-	call_leave(cancel_state);
+	rv = sign_update(&visit, session, part, part_len);
+	call_leave(&visit);
 	return rv;
 }
 
 CK_RV C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	struct operation *operation = take(session, &rv);
+	struct operation *operation = take(&visit, session, &rv);
 	if (operation == NULL) {
 		if (signature_len == NULL)
 			rv = CKR_ARGUMENTS_BAD;
@@ -447,6 +457,6 @@ CK_RV C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signa
 	} else {
 		rv = sign_final(operation, signature, signature_len);
 	}
-	call_leave(cancel_state);
+	call_leave(&visit);
 	return rv;
 }

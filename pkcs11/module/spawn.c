@@ -39,6 +39,7 @@
 #define HIGH_DESCRIPTOR 200
 #define SIGNALS 64
 #define VERDICT_LIMIT 1000 /* milliseconds */
+#define REAP_LIMIT 1000    /* milliseconds */
 
 extern char **environ;
 
@@ -184,6 +185,7 @@ struct start {
 	int control;
 	int verdict; /* written: errno of what failed; closed by exec */
 	char *leaf_stack;
+	volatile pid_t middle, child; /* both clones as the first one sees them, where memory really is shared (not under an emulator) */
 };
 
 struct kernel_sigaction {
@@ -239,7 +241,9 @@ static int leaf(void *argument)
 static int middle(void *argument)
 {
 	struct start *start = argument;
-	if (clone(leaf, start->leaf_stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, start) < 0)
+	start->middle = (pid_t)syscall(SYS_getpid);
+	start->child = clone(leaf, start->leaf_stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, start);
+	if (start->child < 0)
 		fail(start->verdict);
 	for (;;)
 		syscall(SYS_exit_group, 0);
@@ -272,6 +276,8 @@ static int clone_twice(struct start *start)
 	if (child < 0 && errno == EINVAL) /* user-mode emulation knows no clone without a signal */
 		child = clone(middle, middle_stack + STACK_SIZE, flags | SIGCHLD, start);
 	int reason = child < 0 ? errno : 0;
+	if (start->middle != child)
+		start->child = 0; /* a number of another namespace */
 	if (child > 0)
 		while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR)
 			;
@@ -331,11 +337,12 @@ static int run(struct start *start)
 	return reason;
 }
 
-bool spawn_token_process(int control)
+bool spawn_token_process(int control, pid_t *child)
 {
 	int saved = errno;
 	bool secure = getauxval(AT_SECURE) != 0;
 	char path[PATH_MAX];
+	*child = 0;
 	find_program(secure, path);
 	char **environment = token_environment(secure);
 	if (environment == NULL) {
@@ -347,10 +354,23 @@ bool spawn_token_process(int control)
 	char *arguments[] = {name, NULL};
 	struct start start = {.path = path, .argv = arguments, .envp = environment, .control = control};
 	int reason = run(&start);
+	*child = reason == 0 && start.child > 0 ? start.child : 0;
 	free(environment);
 	if (reason != 0)
 		complain("signkit: cannot start the token process %s: %s%s", path, strerror(reason),
 			 reason == ENOENT ? " (it belongs beside the module or there; SIGNKIT_TOKEND names another place)" : "");
 	errno = saved;
 	return reason == 0;
+}
+
+void reap(pid_t child)
+{
+	struct timespec moment = {.tv_nsec = 1000000};
+	int saved = errno;
+	for (int waited = 0; waited < REAP_LIMIT && child > 0; waited++) {
+		if (waitpid(child, NULL, WNOHANG) != 0)
+			break; /* ended, or (in nearly every host) ECHILD */
+		nanosleep(&moment, NULL);
+	}
+	errno = saved;
 }

@@ -8,12 +8,12 @@
 /* refuse_in_session answers for a function of a session; `valid` says whether its arguments are. */
 static CK_RV refuse_in_session(CK_SESSION_HANDLE session, bool valid, CK_RV why)
 {
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
-	rv = valid ? check_session(session) : CKR_ARGUMENTS_BAD;
-	call_leave(cancel_state);
+	rv = valid ? check_session(&visit, session) : CKR_ARGUMENTS_BAD;
+	call_leave(&visit);
 	return rv == CKR_OK ? why : rv;
 }
 
@@ -35,14 +35,14 @@ static bool bytes(const void *data, CK_ULONG length)
 CK_RV C_InitToken(CK_SLOT_ID slot, CK_UTF8CHAR *pin, CK_ULONG pin_len, CK_UTF8CHAR *label)
 {
 	CK_SLOT_INFO info;
-	int cancel_state;
-	CK_RV rv = call_enter(&cancel_state);
+	struct visit visit;
+	CK_RV rv = call_enter(&visit);
 	if (rv != CKR_OK)
 		return rv;
 	rv = CKR_ARGUMENTS_BAD;
 	if (bytes(pin, pin_len) && label != NULL)
-		rv = transact_fixed(WIRE_GET_SLOT_INFO, slot, 0, &info, sizeof info);
-	call_leave(cancel_state);
+		rv = transact_fixed(&visit, WIRE_GET_SLOT_INFO, slot, 0, &info, sizeof info);
+	call_leave(&visit);
 	return rv == CKR_OK ? CKR_TOKEN_WRITE_PROTECTED : rv;
 }
 

@@ -1,0 +1,136 @@
+/*
+ * mark.c: whether this is the process that started the client. A fork that
+ * runs no handler (a bare clone, _Fork) copies the client's memory, a vfork
+ * lends it, and in a namespace of its own a copy can have its parent's number.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "module.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+#define LARGEST_PAGE 65536
+#define CLAIM_LIMIT 5000 /* milliseconds that a thread waits for the one that starts a copy afresh */
+
+enum mark { WIPED, MADE, CLAIMED };
+
+static pid_t owner; /* 0: nobody yet; negative: a thread of that process is taking a copy over */
+
+/*
+ * A page that reads as zeros in a copy (Linux 4.14). It is a part of the
+ * library's own memory, so that it goes with the library when that is unloaded
+ * and not before: threads may look at it until the process has ended.
+ */
+static unsigned char room[2 * LARGEST_PAGE];
+static uint32_t *mark;
+
+/* Before Linux 4.14: a page that is missing in a copy. */
+static void *hole;
+
+static pid_t process_id(void)
+{
+	return (pid_t)syscall(SYS_getpid); /* no C library's memory of it */
+}
+
+static bool hole_missing(void)
+{
+	unsigned char resident;
+	void *page = __atomic_load_n(&hole, __ATOMIC_ACQUIRE);
+	return page != NULL && mincore(page, 1, &resident) != 0 && errno == ENOMEM;
+}
+
+static uint32_t mark_value(void)
+{
+	uint32_t *at = __atomic_load_n(&mark, __ATOMIC_ACQUIRE);
+	return at != NULL ? __atomic_load_n(at, __ATOMIC_ACQUIRE) : (uint32_t)MADE;
+}
+
+enum process mark_process(void)
+{
+	pid_t started = __atomic_load_n(&owner, __ATOMIC_ACQUIRE), self = process_id();
+	if (started == 0)
+		return PROCESS_NEW;
+	if (mark_value() != MADE || started == -self || hole_missing())
+		return PROCESS_COPY;
+	return started == self ? PROCESS_SAME : PROCESS_LENT;
+}
+
+static void make_page(void)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	uintptr_t aligned = ((uintptr_t)room + size - 1) & ~(uintptr_t)(size - 1);
+	void *page = (void *)aligned;
+	if (size <= LARGEST_PAGE && madvise(page, size, MADV_WIPEONFORK) == 0) {
+		__atomic_store_n((uint32_t *)page, MADE, __ATOMIC_RELEASE);
+		__atomic_store_n(&mark, page, __ATOMIC_RELEASE);
+	}
+}
+
+static void make_hole(void)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	void *page = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return;
+	if (madvise(page, size, MADV_DONTFORK) == 0)
+		__atomic_store_n(&hole, page, __ATOMIC_RELEASE);
+	else
+		munmap(page, size);
+}
+
+void mark_make(void)
+{
+	if (mark == NULL && hole == NULL) {
+		make_page();
+		if (mark == NULL)
+			make_hole();
+	}
+	__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
+}
+
+void mark_unmap(void)
+{
+	if (hole != NULL)
+		munmap(__atomic_exchange_n(&hole, NULL, __ATOMIC_ACQ_REL), (size_t)sysconf(_SC_PAGESIZE));
+}
+
+/* claim_first is true in one thread of a copy; by the wiped page where there is one, else by the number of the process. */
+static bool claim_first(void)
+{
+	uint32_t wiped = WIPED;
+	if (mark != NULL && mark_value() != MADE)
+		return __atomic_compare_exchange_n(mark, &wiped, CLAIMED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	pid_t started = __atomic_load_n(&owner, __ATOMIC_ACQUIRE), self = process_id();
+	return started != -self && __atomic_compare_exchange_n(&owner, &started, -self, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+bool mark_claim(void)
+{
+	if (claim_first())
+		return true;
+	struct timespec moment = {.tv_nsec = 1000000};
+	for (int waited = 0; waited < CLAIM_LIMIT && mark_process() != PROCESS_SAME; waited++)
+		nanosleep(&moment, NULL);
+	return false;
+}
+
+void mark_claimed(void)
+{
+	if (mark != NULL) {
+		__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
+		__atomic_store_n(mark, MADE, __ATOMIC_RELEASE);
+		return;
+	}
+	if (hole_missing()) {
+		hole = NULL; /* whatever is mapped there by now is not ours */
+		make_hole();
+	}
+	__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
+}
