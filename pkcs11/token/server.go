@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +112,7 @@ func (c *Control) Serve(ctx context.Context, t *Token, buildID string) error {
 // answers sooner than the runtime's poller.
 type socket struct {
 	file   *os.File
-	reader *bufio.Reader
+	reader *reader
 	token  *Token
 	buffer []byte // of updates; made when the first comes
 
@@ -123,7 +122,7 @@ type socket struct {
 }
 
 func newSocket(file *os.File, t *Token) *socket {
-	return &socket{file: file, reader: bufio.NewReaderSize(file, 4096), token: t}
+	return &socket{file: file, reader: &reader{from: file}, token: t}
 }
 
 // serve ends with the socket, and ends the operation that was bound to it.
