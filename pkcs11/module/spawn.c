@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -337,12 +338,34 @@ static int run(struct start *start)
 	return reason;
 }
 
+/*
+ * first_of_namespace reports whether this thread's next child would be the
+ * first process of a new PID namespace: the host called
+ * unshare(CLONE_NEWPID) and did not fork yet. That child would be ours, end at
+ * once, and take the namespace with it: the host could never fork again. The
+ * kernel (from 4.12 on) then has the link's name and no target.
+ */
+static bool first_of_namespace(void)
+{
+	static const char link[] = "/proc/thread-self/ns/pid_for_children";
+	char target[64];
+	struct stat status;
+	return readlink(link, target, sizeof target) < 0 && errno == ENOENT &&
+	       syscall(SYS_newfstatat, AT_FDCWD, link, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 bool spawn_token_process(int control, pid_t *child)
 {
 	int saved = errno;
 	bool secure = getauxval(AT_SECURE) != 0;
 	char path[PATH_MAX];
 	*child = 0;
+	if (first_of_namespace()) {
+		complain("signkit: cannot start the token process: this program called unshare(CLONE_NEWPID), and its next child is to be the first "
+			 "process of the new namespace; call C_Initialize before that, or in that child");
+		errno = saved;
+		return false;
+	}
 	find_program(secure, path);
 	char **environment = token_environment(secure);
 	if (environment == NULL) {
