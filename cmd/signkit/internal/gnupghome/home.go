@@ -25,6 +25,9 @@ const longestDirectory = 85
 // temporaryMark is a file that says that signkit made the folder and may remove it.
 const temporaryMark = "signkit-temporary"
 
+// TrapFile is where the shell that evaluates our lines writes its traps, to read them.
+const TrapFile = "signkit-traps"
+
 // Home is a GNUPGHOME.
 type Home struct {
 	Dir       string // absolute
@@ -63,9 +66,12 @@ func Create(parent string) (*Home, error) {
 		return nil, &PathError{parent, "making a folder there: " + reason(err)}
 	}
 	h := &Home{Dir: dir, Temporary: true}
-	if err := os.WriteFile(h.file(temporaryMark), nil, 0o600); err != nil {
-		os.RemoveAll(dir)
-		return nil, &PathError{dir, "writing there: " + reason(err)}
+	// The second is for the shell, whose umask may be anything.
+	for _, name := range []string{temporaryMark, TrapFile} {
+		if err := createFile(h.file(name), nil); err != nil {
+			os.RemoveAll(dir)
+			return nil, &PathError{dir, "writing there: " + reason(err)}
+		}
 	}
 	return h, nil
 }

@@ -74,7 +74,7 @@ func (h *Home) write(o Options, done *undo, result *Result) error {
 		}
 	}
 	for _, key := range o.Keys {
-		done.keep(h.stubFile(key.Entry.Keygrip))
+		done.keep(h.StubFile(key.Entry.Keygrip))
 		if err := h.writeStub(key.Entry); err != nil {
 			return fmt.Errorf("writing the reference to %s: %w", key.Entry.ID(), err)
 		}

@@ -182,7 +182,7 @@ func TestAFailedSetUpPutsAnExistingHomeBack(t *testing.T) {
 	if text, _ := os.ReadFile(conf); string(text) != "default-cache-ttl 7\nscdaemon-program /usr/bin/other\n" {
 		t.Errorf("%s is now %q", agentConfiguration, text)
 	}
-	for _, path := range []string{h.stubFile(key.Entry.Keygrip), h.file(keyfile.Name)} {
+	for _, path := range []string{h.StubFile(key.Entry.Keygrip), h.file(keyfile.Name)} {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -231,7 +231,7 @@ func TestARealPrivateKeyIsNeverReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := newKey(t, "one")
-	path := h.stubFile(key.Entry.Keygrip)
+	path := h.StubFile(key.Entry.Keygrip)
 	content := []byte("Key: (private-key (ecc))\n")
 	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, content, 0o600)); err != nil {
 		t.Fatal(err)

@@ -28,14 +28,15 @@ func (e *RealKeyError) Error() string {
 	return fmt.Sprintf("%s holds a private key, not a reference to one", e.Path)
 }
 
-func (h *Home) stubFile(keygrip string) string {
+// StubFile is where gpg-agent keeps the private key, or the reference to it, of a keygrip.
+func (h *Home) StubFile(keygrip string) string {
 	return filepath.Join(h.Dir, privateKeys, keygrip+".key")
 }
 
 // stubReplaceable reports whether a stub can be written under a keygrip, and whether a file is
 // there: a reference (to this bridge's key, or to another's) can be replaced, a real key cannot.
 func (h *Home) stubReplaceable(keygrip string) (exists bool, err error) {
-	path := h.stubFile(keygrip)
+	path := h.StubFile(keygrip)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -158,9 +159,9 @@ func (h *Home) writeStub(entry keyfile.Entry) error {
 		return err
 	}
 	if exists {
-		return replaceFile(h.stubFile(entry.Keygrip), data)
+		return replaceFile(h.StubFile(entry.Keygrip), data)
 	}
-	return createFile(h.stubFile(entry.Keygrip), data)
+	return createFile(h.StubFile(entry.Keygrip), data)
 }
 
 // createFile writes a file that must not exist.

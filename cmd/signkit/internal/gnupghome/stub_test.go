@@ -98,7 +98,7 @@ func TestReferencesAreReplacedAndRealKeysAreNot(t *testing.T) {
 		"something else":              {"?", true},
 	} {
 		h := newHome(t)
-		path := h.stubFile(entry.Keygrip)
+		path := h.StubFile(entry.Keygrip)
 		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(c.content), 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestStubFilesAreForThisUserAlone(t *testing.T) {
 		if err := h.writeStub(entry); err != nil {
 			t.Fatal(err)
 		}
-		info, err := os.Stat(h.stubFile(entry.Keygrip))
+		info, err := os.Stat(h.StubFile(entry.Keygrip))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v %v", info, err)
 		}
