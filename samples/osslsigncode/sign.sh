@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# usage: sign.sh [--nest] [--tsa URL]… [--no-timestamp] [--via engine|provider] [--timeout SECONDS] PROJECT/POLICY FILE…
+#
+# Signs files for Windows (Authenticode) with osslsigncode: EXE, DLL and other PE files, MSI, CAB; PowerShell scripts (.ps1)
+# from version 2.8 on. Each file is replaced, and only when it was signed. --nest adds a signature to those that a file has.
+#
+# Each signature gets a time-stamp (RFC 3161) from the first authority of --tsa, or of SIGNKIT_TSA_URL (several are separated by
+# blanks), that gives one. The signature carries the whole chain of certificates, as far as the service or
+# SIGNKIT_CERTIFICATE_CHAIN_FILE knows it.
+#
+# Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
+# SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE); the PIN "CONFIG" says so to the module.
+# Needed: osslsigncode, signkit; libp11's engine (libengine-pkcs11-openssl) or, from osslsigncode 2.10 on, pkcs11-provider.
+set -euo pipefail
+
+usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+nest=() tsa=() stamp=yes via='' seconds=900
+while [[ ${1-} == --* ]]; do
+  case $1 in
+    --nest) nest=(-nest) ;;
+    --tsa) tsa+=("${2-}"); shift ;;
+    --no-timestamp) stamp='' ;;
+    --via) via=${2-}; shift ;;
+    --timeout) seconds=${2-}; shift ;;
+    *) usage ;;
+  esac
+  shift
+done
+[[ $# -ge 2 ]] || usage
+key=$1
+shift
+
+if [[ ${#tsa[@]} -eq 0 ]]; then read -ra tsa <<<"${SIGNKIT_TSA_URL-}"; fi
+if [[ -z $stamp ]]; then
+  tsa=()
+elif [[ ${#tsa[@]} -eq 0 ]]; then
+  # Without one, the signature ends with the life of its certificate.
+  echo "sign.sh: no time-stamp authority: give --tsa URL or SIGNKIT_TSA_URL, or say --no-timestamp" >&2
+  exit 2
+fi
+
+# pkcs11-provider reads its own variable. -pkcs11module sets another one, and some other module would be asked.
+module=${PKCS11_PROVIDER_MODULE:-/usr/lib/signkit/libsignkit-pkcs11.so}
+export PKCS11_PROVIDER_MODULE=$module
+# When something fails, osslsigncode says "failed to load private key"; the cause is what the module writes to stderr.
+export SIGNPATH_LOG_CONSOLE_LEVEL=${SIGNPATH_LOG_CONSOLE_LEVEL:-error}
+
+offers() { { osslsigncode sign --help 2>&1 || true; } | grep -e "$1" >/dev/null; }
+if [[ -z $via ]]; then
+  via=engine
+  if offers ' -provider' && openssl list -provider pkcs11 -providers >/dev/null 2>&1; then via=provider; fi
+fi
+case $via in
+  engine) with=(-pkcs11module "$module") ;;
+  provider) with=(-provider pkcs11) ;;
+  *) usage ;;
+esac
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# An authority behind https may have a certificate of the same private CA as the service.
+tls=()
+if [[ -n ${SIGNKIT_CA_FILE-} ]]; then
+  if offers -HTTPS-CAfile; then
+    cp "$SIGNKIT_CA_FILE" "$work/tls.pem"
+    cat /etc/ssl/certs/ca-certificates.crt >>"$work/tls.pem" 2>/dev/null || true # Debian's place for the usual ones
+    tls=(-HTTPS-CAfile "$work/tls.pem")
+  else
+    # Before 2.9 no CA can be named. A time-stamp is signed itself, and verify.sh checks that.
+    tls=(-noverifypeer)
+  fi
+fi
+
+signkit certificate "$key" --chain --output "$work/chain.pem"
+# The key's name is its project and policy; a slash in a PKCS#11 URI is written %2F (RFC 7512).
+uri="pkcs11:object=${key/\//%2F};type=private;pin-value=CONFIG"
+
+# osslsigncode tries the authorities in their order, but waits for ever for one that does not answer: that one is left out then.
+sign() { # sign INPUT OUTPUT
+  local authorities=("${tsa[@]}") stamps url status
+  while :; do
+    stamps=() status=0
+    for url in "${authorities[@]}"; do stamps+=(-ts "$url"); done
+    # -n TEXT and -i URL would add a description.
+    timeout "$seconds" osslsigncode sign "${with[@]}" -certs "$work/chain.pem" -key "$uri" -h sha256 \
+      "${nest[@]}" "${stamps[@]}" "${tls[@]}" -in "$1" -out "$2" || status=$?
+    if [[ $status -ne 124 ]]; then return "$status"; fi
+    echo "sign.sh: no end after $seconds seconds" >&2
+    if [[ ${#authorities[@]} -lt 2 ]]; then return 1; fi
+    echo "sign.sh: trying without ${authorities[0]}" >&2
+    authorities=("${authorities[@]:1}")
+    rm -f "$2"
+  done
+}
+
+for file; do
+  # osslsigncode tells scripts by their name, so the copy keeps it. --nest needs the signatures that are there.
+  signed=$work/signed/$(basename "$file")
+  mkdir -p "$work/signed"
+  rm -f "$signed"
+  if ! sign "$file" "$signed" || [[ ! -s $signed ]]; then
+    echo "sign.sh: osslsigncode did not sign $file" >&2
+    exit 1
+  fi
+  # Written next to the file, so that the last step is one rename.
+  cp "$signed" "$file.part"
+  chmod --reference="$file" "$file.part"
+  mv "$file.part" "$file"
+done
