@@ -122,7 +122,10 @@ func (r policyRow) expiry(now time.Time) string {
 	if r.Certificate == nil {
 		return "-"
 	}
-	end := r.Certificate.NotAfter
+	return expiryText(r.Certificate.NotAfter, now)
+}
+
+func expiryText(end, now time.Time) string {
 	switch left := end.Sub(now); {
 	case left <= 0:
 		return day(end) + " (expired)"
