@@ -19,10 +19,10 @@ if [[ ${1-} == -- ]]; then shift; elif [[ $# -gt 0 ]]; then usage; fi
 engine=no
 case $job in
   build) tools="go python3-venv" ;;
-  unit) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv gpg gpg-agent rpmbuild debsigs debsig-verify dpkg-deb" ;;
+  unit) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" ;;
   lint) tools="go gcc python3-venv" ;;
   integration | demo | images) tools="go python3-venv openssl" engine=yes ;;
-  test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv gpg gpg-agent rpmbuild debsigs debsig-verify dpkg-deb" engine=yes ;;
+  test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" engine=yes ;;
   bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv" ;;
   bootstrap) tools="mmdebstrap" ;;
   *) usage ;;
