@@ -63,10 +63,7 @@ func (a *app) config() (*config.Config, error) {
 	if a.settings != nil {
 		return a.settings, nil
 	}
-	cfg, err := config.Load(a.environ, a.directory)
-	for _, secret := range cfg.Secrets() {
-		a.ui.redactor.Add(secret)
-	}
+	cfg, err := a.loadConfig()
 	if err != nil {
 		return nil, withCode(exitSettings, err)
 	}
@@ -75,6 +72,15 @@ func (a *app) config() (*config.Config, error) {
 	}
 	a.settings = cfg
 	return cfg, nil
+}
+
+// loadConfig reads the settings, also those of a configuration that is wrong in part.
+func (a *app) loadConfig() (*config.Config, error) {
+	cfg, err := config.Load(a.environ, a.directory)
+	for _, secret := range cfg.Secrets() {
+		a.ui.redactor.Add(secret)
+	}
+	return cfg, err
 }
 
 // log returns the logger that the settings ask for. Waiting for the service must be seen, so
@@ -111,6 +117,11 @@ func (a *app) client() (*signpath.Client, error) {
 	if err := cfg.CheckCredentials(); err != nil {
 		return nil, withCode(exitSettings, err)
 	}
+	return a.anyClient(cfg)
+}
+
+// anyClient is client for settings that may lack credentials.
+func (a *app) anyClient(cfg *config.Config) (*signpath.Client, error) {
 	client, err := signpath.New(cfg, signpath.Options{
 		Logger: a.log(cfg), Redactor: a.ui.redactor, Process: a.thisProcess,
 		UserAgent: "signkit/" + version.Version + " (cli; " + platform() + ")",

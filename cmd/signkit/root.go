@@ -29,6 +29,7 @@ func verbs() []func(*app) *cobra.Command {
 		newSignHashCommand,
 		newURICommand,
 		newVerifyCommand,
+		newDoctorCommand,
 		newVersionCommand,
 	}
 }

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"signkit/cmd/signkit/internal/doctor"
+)
+
+func newDoctorCommand(a *app) *cobra.Command {
+	var sign bool
+	cmd := &cobra.Command{
+		Use:   "doctor [PROJECT/POLICY]",
+		Short: "Find out why signing does not work, or will not",
+		Long: `Check settings, the way to the service, token, keys, tools and this machine: one line each,
+and below a red one what to do. Without PROJECT/POLICY every key of the token's user is
+looked at, or those that the settings narrow to.
+
+No signature is made, unless --sign asks for a test with each key: only that shows approvals
+and projects that are not for hash signing. No secret is printed.`,
+		Example: `  signkit doctor
+  signkit doctor my-project/release-signing --sign`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeKeys,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			patient, err := a.patient(args, sign)
+			if err != nil {
+				return err
+			}
+			return a.examine(cmd.Context(), patient)
+		},
+	}
+	cmd.Flags().BoolVar(&sign, "sign", false, "make one test signature with each key")
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// patient collects what there is; what is missing or wrong is for the doctor to find.
+func (a *app) patient(args []string, sign bool) (doctor.Patient, error) {
+	p := doctor.Patient{Environ: a.environ, Sign: sign}
+	p.Config, p.ConfigError = a.loadConfig()
+	if p.ConfigError == nil {
+		p.Project, p.Policy = p.Config.ProjectSlug, p.Config.SigningPolicySlug
+		p.Client, p.ClientError = a.anyClient(p.Config)
+	}
+	if len(args) > 0 {
+		name, err := parseKeyName(args[0])
+		if err != nil {
+			return p, err
+		}
+		p.Project, p.Policy = name.project, name.policy
+	}
+	if path, ok := installed("libsignkit-pkcs11.so"); ok {
+		p.Module = path
+	}
+	if named := a.environment("SIGNKIT_SCDAEMON"); named != "" {
+		p.Bridge = a.absolute(named)
+	} else if path, ok := installed("signkit-scdaemon"); ok {
+		p.Bridge = path
+	}
+	return p, nil
+}
+
+func (a *app) examine(ctx context.Context, p doctor.Patient) error {
+	findings := []doctor.Finding{}
+	problems := 0
+	area := ""
+	doctor.Examine(ctx, p, func(f doctor.Finding) {
+		f.Subject, f.Text, f.Fix = a.ui.redactor.Redact(f.Subject), a.ui.redactor.Redact(f.Text), a.ui.redactor.Redact(f.Fix)
+		findings = append(findings, f)
+		if f.State == doctor.Problem {
+			problems++
+		}
+		if !a.ui.json {
+			a.showFinding(f, area)
+			area = f.Area
+		}
+	})
+	if a.ui.json {
+		if err := a.ui.document(findings); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if problems > 0 {
+		return withCode(exitIncomplete, errors.New(plural(problems, "problem")+" found"))
+	}
+	return nil
+}
+
+// showFinding prints one aligned line, and what to do below it.
+func (a *app) showFinding(f doctor.Finding, before string) {
+	label := f.Area
+	if label == before {
+		label = ""
+	}
+	word := map[doctor.State]string{doctor.OK: "ok", doctor.Warning: "warning", doctor.Problem: "PROBLEM", doctor.Skipped: "skipped"}[f.State]
+	line := fmt.Sprintf("%-9s %-8s %s: %s", label, word, f.Subject, f.Text)
+	if f.State == doctor.Problem {
+		line = a.ui.red(line)
+	}
+	a.ui.line("%s", line)
+	if f.Fix != "" && f.State != doctor.OK {
+		a.ui.line("%-9s %-8s → %s", "", "", f.Fix)
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

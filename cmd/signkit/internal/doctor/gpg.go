@@ -1,0 +1,140 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// maxHome is the longest path of a GNUPGHOME that works everywhere: gpg-agent's longest socket
+// name must fit into the 108 octets of sun_path (unix(7)).
+const maxHome = 85
+
+const bridgeTimeout = 10 * time.Second
+
+// bridge starts signkit-scdaemon and asks it for its version, as gpg-agent does first.
+func (e *examination) bridge(ctx context.Context) {
+	const area = "gpg"
+	if e.Bridge == "" {
+		e.problem(area, "bridge", "signkit-scdaemon is not installed", "install signkit completely, or name it in SIGNKIT_SCDAEMON")
+		return
+	}
+	version, err := e.askBridge(ctx)
+	if err != nil {
+		e.problem(area, "bridge", e.Bridge+": "+err.Error(), "install signkit completely, of one version")
+		return
+	}
+	e.ok(area, "bridge", e.Bridge+" answers: "+version)
+}
+
+func (e *examination) askBridge(ctx context.Context) (string, error) {
+	home, err := os.MkdirTemp("", "signkit-doctor-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(home)
+	ctx, cancel := context.WithTimeout(ctx, bridgeTimeout)
+	defer cancel()
+	command := exec.CommandContext(ctx, e.Bridge, "--multi-server", "--homedir", home)
+	command.Env = append(append([]string{}, e.Environ...), "GNUPGHOME="+home)
+	command.WaitDelay = time.Second
+	in, err := command.StdinPipe()
+	if err != nil {
+		return "", err
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := command.Start(); err != nil {
+		return "", err
+	}
+	defer func() {
+		in.Close()
+		_ = command.Wait() // what it said counts
+	}()
+	return talk(in, bufio.NewReader(out))
+}
+
+// talk reads the greeting and asks for the version (Assuan: D line, then OK).
+func talk(in io.Writer, out *bufio.Reader) (string, error) {
+	greeting, err := out.ReadString('\n')
+	if err != nil || !strings.HasPrefix(greeting, "OK") {
+		return "", fmt.Errorf("no greeting but %q", strings.TrimSpace(greeting))
+	}
+	if _, err := io.WriteString(in, "GETINFO version\n"); err != nil {
+		return "", err
+	}
+	version := ""
+	for {
+		line, err := out.ReadString('\n')
+		if err != nil {
+			return "", fmt.Errorf("no answer: %w", err)
+		}
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "D "):
+			version = line[2:]
+		case strings.HasPrefix(line, "OK"):
+			_, err := io.WriteString(in, "BYE\n")
+			return version, err
+		case strings.HasPrefix(line, "ERR"):
+			return "", fmt.Errorf("it answers %q", line)
+		}
+	}
+}
+
+// gnupgHome looks at the GNUPGHOME in use, or at the place where gpg init would make one.
+func (e *examination) gnupgHome(context.Context) {
+	const area = "gpg"
+	home := lookup(e.Environ, "GNUPGHOME")
+	if home == "" {
+		home = filepath.Join(os.TempDir(), "signkit-gpg-0123456789") // as long as the names that gpg init makes
+		if len(home) > maxHome {
+			e.problem(area, "GNUPGHOME", fmt.Sprintf("below %s its path has %d characters; sockets allow %d", os.TempDir(), len(home), maxHome),
+				"set TMPDIR=/tmp, or another short folder")
+		}
+		return
+	}
+	info, err := os.Stat(home)
+	switch {
+	case len(home) > maxHome:
+		e.problem(area, "GNUPGHOME", fmt.Sprintf("%s has %d characters; sockets allow %d", home, len(home), maxHome),
+			`use a short path, such as the one of eval "$(signkit gpg init)"`)
+	case err != nil:
+		e.problem(area, "GNUPGHOME", err.Error(), `eval "$(signkit gpg init)" makes one`)
+	case info.Mode().Perm()&0o077 != 0:
+		e.warn(area, "GNUPGHOME", fmt.Sprintf("%s can be used by others (mode %04o)", home, info.Mode().Perm()), "chmod 700 "+home)
+	default:
+		e.ok(area, "GNUPGHOME", home)
+	}
+}
+
+func (e *examination) gpgPrograms(ctx context.Context) {
+	const area = "gpg"
+	for _, program := range []string{"gpg", "gpg-agent", "gpgconf"} {
+		if _, err := exec.LookPath(program); err != nil {
+			e.problem(area, program, "not installed", "install the packages gpg, gpg-agent and gpgconf (RHEL: gnupg2)")
+			return
+		}
+	}
+	if version, ok := e.version(ctx, "gpg", "--version"); ok {
+		e.ok(area, "gpg", "version "+version.String())
+	}
+}
+
+// lookup takes the first of equal names, as libc does.
+func lookup(environ []string, name string) string {
+	for _, entry := range environ {
+		if key, value, ok := strings.Cut(entry, "="); ok && key == name {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,162 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+
+	"signkit/internal/signpath"
+)
+
+// keyQuality compares keys with what verifiers accept, and looks at their ends.
+func (e *examination) keyQuality(ctx context.Context) {
+	for _, key := range e.keys {
+		e.strength(key)
+		e.expiry(ctx, key)
+	}
+}
+
+// strength knows the limits of apt, rpm and Java (see docs: GPG, "Which key").
+func (e *examination) strength(key *signpath.Key) {
+	const area = "keys"
+	switch public := key.Public().(type) {
+	case *rsa.PublicKey:
+		bits := public.N.BitLen()
+		text := fmt.Sprintf("RSA %d", bits)
+		switch {
+		case bits < 2048:
+			e.problem(area, key.ID(), text+": rpm from 4.20 on, apt of Debian 13 and RHEL refuse it", "give the signing policy a key of 3072 bits or more")
+		case bits < 3072 && key.IsGPG():
+			e.warn(area, key.ID(), text+": apt accepts this size until 2030-02-01", "choose 3072 bits or more for a new key")
+		default:
+			e.ok(area, key.ID(), text)
+		}
+	case *ecdsa.PublicKey:
+		text := public.Curve.Params().Name
+		if key.IsGPG() {
+			e.warn(area, key.ID(), text+": rpm before 4.20 (Debian 11 and 12, RHEL 8 and 9) cannot check it", "for rpm packages choose an RSA key")
+			return
+		}
+		e.ok(area, key.ID(), text)
+	default:
+		e.warn(area, key.ID(), fmt.Sprintf("a key of type %T", public), "choose RSA or a NIST curve")
+	}
+}
+
+func (e *examination) expiry(ctx context.Context, key *signpath.Key) {
+	const area = "keys"
+	if certificate := key.Certificate(); certificate != nil {
+		e.ends(key.ID()+" certificate", certificate.NotBefore, certificate.NotAfter, "renew the certificate in the signing service")
+		e.chain(ctx, key)
+	}
+	if !key.IsGPG() {
+		return
+	}
+	data, err := e.Client.GPGPublicKey(ctx, key.ProjectSlug(), key.PolicySlug())
+	if err != nil {
+		e.problem(area, key.ID()+" public key", cause(err), hint(err, "gpg cannot use this key; make a public key with: signkit gpg create "+key.ID()))
+		return
+	}
+	from, until, err := validity(data)
+	if err != nil {
+		e.problem(area, key.ID()+" public key", err.Error(), "make a new one with: signkit gpg create "+key.ID())
+		return
+	}
+	e.ends(key.ID()+" GPG key", from, until, "signkit gpg extend "+key.ID()+" --expires DATE")
+}
+
+// validity reads creation and end of a transferable public key, armored or not; a zero end
+// is none.
+func validity(data []byte) (from, until time.Time, err error) {
+	keys, err := openpgp.ReadKeyRing(bytes.NewReader(data))
+	if err != nil {
+		keys, err = openpgp.ReadArmoredKeyRing(bytes.NewReader(data))
+	}
+	if err != nil || len(keys) == 0 {
+		return from, until, fmt.Errorf("the service sent no OpenPGP key: %w", err)
+	}
+	from = keys[0].PrimaryKey.CreationTime
+	identity := keys[0].PrimaryIdentity()
+	if identity == nil || identity.SelfSignature == nil {
+		return from, until, errors.New("the service's OpenPGP key has no user id that it signed itself")
+	}
+	if lifetime := identity.SelfSignature.KeyLifetimeSecs; lifetime != nil && *lifetime > 0 {
+		until = from.Add(time.Duration(*lifetime) * time.Second)
+	}
+	return from, until, nil
+}
+
+func (e *examination) ends(subject string, from, until time.Time, fix string) {
+	const area = "keys"
+	now := time.Now()
+	switch {
+	case now.Before(from):
+		e.problem(area, subject, "valid from "+from.UTC().Format(time.RFC3339)+" on", "check this machine's clock")
+	case until.IsZero():
+		e.ok(area, subject, "never expires")
+	case now.After(until):
+		e.problem(area, subject, "expired on "+day(until), fix)
+	case until.Sub(now) < expirySoon:
+		e.warn(area, subject, fmt.Sprintf("expires on %s, in %d days", day(until), int(until.Sub(now).Hours()/24)), fix)
+	default:
+		e.ok(area, subject, "until "+day(until))
+	}
+}
+
+// chain: without issuers a jar or an exe verifies only where they are known already.
+func (e *examination) chain(ctx context.Context, key *signpath.Key) {
+	const area = "keys"
+	leaf := key.Certificate()
+	chain, err := key.Chain(ctx)
+	switch {
+	case string(leaf.RawSubject) == string(leaf.RawIssuer):
+		e.ok(area, key.ID()+" chain", "self-signed")
+	case err != nil:
+		e.warn(area, key.ID()+" chain", cause(err), "put the issuers' certificates into SIGNKIT_CERTIFICATE_CHAIN_FILE")
+	case len(chain) < 2:
+		e.warn(area, key.ID()+" chain", "the issuer "+leaf.Issuer.CommonName+" is missing", "put it into SIGNKIT_CERTIFICATE_CHAIN_FILE")
+	default:
+		e.ok(area, key.ID()+" chain", fmt.Sprintf("%d certificates", len(chain)))
+	}
+}
+
+// testSignatures shows what only signing shows: approvals, and projects that are not for hashes.
+func (e *examination) testSignatures(ctx context.Context) {
+	const area = "keys"
+	if !e.Sign {
+		return
+	}
+	for _, key := range e.keys {
+		digest, hash := testDigest(key.Public())
+		if _, err := key.SignContext(ctx, digest, hash); err != nil {
+			e.problem(area, key.ID()+" signature", cause(err), hint(err,
+				"the project needs a default artifact configuration of type hash signing data, and the policy no approval"))
+			continue
+		}
+		e.ok(area, key.ID()+" signature", "made and verified")
+	}
+}
+
+// testDigest is a hash that fits the key: services may refuse one shorter than the curve.
+func testDigest(public crypto.PublicKey) ([]byte, crypto.Hash) {
+	text := []byte("signkit doctor --sign")
+	if key, ok := public.(*ecdsa.PublicKey); ok && key.Curve.Params().BitSize > 256 {
+		if key.Curve.Params().BitSize > 384 {
+			sum := sha512.Sum512(text)
+			return sum[:], crypto.SHA512
+		}
+		sum := sha512.Sum384(text)
+		return sum[:], crypto.SHA384
+	}
+	sum := sha256.Sum256(text)
+	return sum[:], crypto.SHA256
+}
