@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
-# usage: scripts/base-image.sh debian-11|debian-12|debian-13
+# usage: scripts/base-image.sh NAME      (of images/matrix.json, such as debian-13)
 # Prints a reference to a base image of that release, which the engine then has. It is the official image; where no image
-# registry answers, a minimal system bootstrapped with mmdebstrap from the mirrors this machine's apt is set up with.
-# Such a system is kept for 30 days under $SIGNKIT_CACHE_DIR (default ~/.cache/signkit).
+# registry answers, and the release is one of Debian, a minimal system bootstrapped with mmdebstrap from the mirrors this
+# machine's apt is set up with. Such a system is kept for 30 days under $SIGNKIT_CACHE_DIR (default ~/.cache/signkit).
+# Where neither can be had, the reason is printed and the exit status is 1.
 set -euo pipefail
 
-case ${1-} in
+[[ $# -eq 1 ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+name=$1
+case $name in
   debian-11) suite=bullseye ;;
   debian-12) suite=bookworm ;;
   debian-13) suite=trixie ;;
-  *) sed -n '2s/^# //p' "$0" >&2; exit 2 ;;
+  *) suite='' ;;
 esac
-name=$1
-official=debian:${name#debian-}-slim
-stand_in=signkit-base:$name
+cd "$(dirname "$0")/.."
+official=$(go run ./scripts/matrix base "$name")
+stand_in=signkit-base:$name-slim
 cache=${SIGNKIT_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/signkit}/base
-tarball=$cache/$name-$(uname -m).tar
+tarball=$cache/$name-slim-$(uname -m).tar
 
 say() { echo "base-image.sh: $*" >&2; }
 has() { docker image inspect "$1" >/dev/null 2>&1; }
@@ -34,15 +37,19 @@ mirrors() {
 apt_options() {
   apt-config dump --format '%F "%v";%n' Acquire::http::Proxy Acquire::https::Proxy Acquire::Check-Valid-Until Acquire::Check-Date |
     grep -v '""' || true
-  if [[ $suite == bullseye ]]; then echo 'Acquire::Check-Valid-Until "false";'; fi # its long-term support has ended
+  if [[ $suite == bullseye ]]; then echo 'Acquire::Check-Valid-Until "false";'; fi # its support has ended
 }
 
 bootstrap() {
   if ! command -v mmdebstrap >/dev/null; then
-    "$(dirname "$0")/prepare.sh" --for bootstrap >&2 || return 1
+    scripts/prepare.sh --for bootstrap >&2 || return 1
   fi
   local options=(--quiet --variant=minbase --include=ca-certificates) line
   while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
+  # As in the official slim images: no manuals and translations, but every licence.
+  for line in path-exclude=/usr/share/{doc,groff,info,linda,lintian,locale,man}/'*' path-include=/usr/share/doc/'*'/copyright; do
+    options+=(--dpkgopt="$line")
+  done
   # The host's additional roots, for mirrors behind an inspecting proxy.
   if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
     # shellcheck disable=SC2016 # mmdebstrap's shell fills in $1
@@ -58,12 +65,16 @@ bootstrap() {
 for image in "$official" "$stand_in"; do
   if has "$image"; then echo "$image"; exit; fi
 done
-if timeout 300 docker pull --quiet "$official" >/dev/null 2>&1; then
+if answer=$(timeout 300 docker pull --quiet "$official" 2>&1); then
   echo "$official"
   exit
 fi
+if [[ -z $suite ]]; then
+  say "$official cannot be pulled, and only Debian can be bootstrapped here (${answer##*: })"
+  exit 1
+fi
 if [[ -z $(find "$tarball" -mtime -30 2>/dev/null) ]]; then
-  bootstrap || { say "neither pulled nor bootstrapped: $name"; exit 1; }
+  bootstrap || { say "neither pulled nor bootstrapped: $official"; exit 1; }
 fi
 docker import --change 'CMD ["bash"]' "$tarball" "$stand_in" >/dev/null
 echo "$stand_in"

@@ -81,7 +81,7 @@ write_settings() {
 in_container() { # in_container COMMAND…: in the image, as the calling user, in build/demo
   docker run --rm --init --network "$network" --user "$(id -u):$(id -g)" --env-file "$work/settings" \
     --env SIGNKIT_CA_FILE=/run/signkit/ca.pem --volume "$work/state/ca.pem:/run/signkit/ca.pem:ro" \
-    --volume "$out:/work" --workdir /work signkit:debian-13 "$@"
+    --volume "$out:/work" --workdir /work signkit:debian-13-core "$@"
 }
 
 here() (
@@ -96,7 +96,7 @@ here() (
 if [[ -z ${SIGNKIT_NO_ENGINE-} ]]; then
   tool=in_container
   module=/usr/lib/signkit/libsignkit-pkcs11.so samples=/usr/share/signkit/samples
-  place="a container of signkit:debian-13, as user $(id -u)"
+  place="a container of signkit:debian-13-core, as user $(id -u)"
 else
   tool=here
   module=$PWD/build/libsignkit-pkcs11.so samples=$PWD/samples
@@ -145,7 +145,7 @@ file=samples.tar.gz
 tar -czf "$out/$file" samples
 
 phase build scripts/build.sh
-if [[ $tool == in_container ]]; then phase images scripts/images.sh debian-13; fi
+if [[ $tool == in_container ]]; then phase images scripts/images.sh debian-13-core; fi
 phase service start_service
 phase signature sign
 made=$(requests)

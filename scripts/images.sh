@@ -1,39 +1,95 @@
 #!/usr/bin/env bash
-# usage: scripts/images.sh [NAME…]
-# Builds the images of images/matrix.json (all, or the named ones): signkit:NAME with the tools and signkit-verifier:NAME
-# to verify in; and signkit-mockapi, the mock service.
+# usage: scripts/images.sh [TAG…]      (debian-13, debian-13-core, debian-13-java …)
+# Builds the images of images/matrix.json, all or the named ones: signkit:TAG with the tools and signkit; signkit-verifier:TAG,
+# the same tools without signkit; signkit-verifier:openssl-NAME, with openssl alone; and signkit-mockapi, the mock service.
 # Run it after scripts/build.sh: binaries are copied in, never compiled inside.
+#
+# Prints each image's size over its base, and fails where one exceeds its budget. An image whose base cannot be had is left out:
+# that is printed with the reason, kept in build/images/left-out/TAG, and a failure only for images that were named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 version=${VERSION:-$(sed -n 's/^VERSION := //p' Makefile)}
 # Without buildx, newer clients warn about the classic builder; the Dockerfiles work with either.
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
-
-[[ -x build/signkit-tokend ]] || scripts/build.sh
-
-# matrix prints one line per image: name, family, packages.
-matrix() { go run ./scripts/matrix images/matrix.json "$@"; }
+logs=build/images
+left_out=$logs/left-out
+mkdir -p "$left_out"
+status=0
 
 build() { # build TAG DOCKERFILE [ARGS…]
-  local tag=$1 file=$2 log=build/images/${1//[:\/]/-}.log start=$SECONDS proxy arguments=()
+  local tag=$1 file=$2 log=$logs/${1//[:\/]/-}.log start=$SECONDS proxy arguments=()
   shift 2
   for proxy in http_proxy https_proxy no_proxy; do
     if [[ -n ${!proxy-} ]]; then arguments+=(--build-arg "$proxy"); fi
   done
-  mkdir -p build/images
-  if ! docker build --tag "$tag" --file "$file" --build-arg "VERSION=$version" "${arguments[@]}" "$@" . >"$log" 2>&1; then
+  if ! docker build --tag "$tag" --file "$file" "${arguments[@]}" "$@" . >"$log" 2>&1; then
     tail -n 30 "$log" >&2
     echo "images.sh: building $tag failed (whole log: $log)" >&2
     return 1
   fi
-  printf 'built  %-22s %4d s\n' "$tag" $((SECONDS - start))
+  printf 'built  %-32s %4d s' "$tag" $((SECONDS - start))
 }
 
-lines=$(matrix "$@")
-build signkit-mockapi images/mockapi/Dockerfile
-while IFS=$'\t' read -r name family packages; do
-  base=$(scripts/base-image.sh "$name")
-  build "signkit-verifier:$name" images/verifier/Dockerfile --build-arg "BASE_IMAGE=$base"
-  build "signkit:$name" "images/$family/Dockerfile" --build-arg "BASE_IMAGE=$base" --build-arg "PACKAGES=$packages"
+# over TAG BASE prints by how much an image is larger than its base, in millions of bytes.
+over() { docker image inspect --format '{{.Size}}' "$1" "$2" | paste -sd ' ' | awk '{ printf "%d", ($1 - $2) / 1e6 }'; }
+
+leave_out() { # leave_out TAG REASON
+  echo "$2" >"$left_out/$1"
+  if [[ $named ]]; then status=1; fi
+}
+
+# base_of NAME sets base, or reason where there is none. Each is looked for once.
+declare -A bases reasons
+base_of() {
+  local name=$1 answer
+  if [[ -z ${bases[$name]-}${reasons[$name]-} ]]; then
+    if answer=$(scripts/base-image.sh "$name" 2>"$logs/base-$name.log"); then
+      bases[$name]=$answer
+    else
+      reasons[$name]=$(tail -n 1 "$logs/base-$name.log" | sed 's/^base-image.sh: //')
+      printf 'left out  %s: %s\n' "$name" "${reasons[$name]}"
+    fi
+  fi
+  base=${bases[$name]-} reason=${reasons[$name]-}
+}
+
+named=${1-}
+lines=$(go run ./scripts/matrix builds "$@")
+for binary in libsignkit-pkcs11.so signkit-tokend signkit signkit-mockapi; do
+  if [[ ! -e build/$binary ]]; then scripts/build.sh; break; fi
+done
+
+build signkit-mockapi images/mockapi/Dockerfile --build-arg "VERSION=$version"
+echo
+not_yet=
+while IFS='|' read -r tag name variant family pins core full java frozen read_write budget reason; do
+  rm -f "$left_out/$tag"
+  if [[ -n $reason ]]; then
+    if [[ $not_yet != "$name" ]]; then printf 'left out  %s: %s\n' "$name" "$reason"; fi
+    not_yet=$name
+  else
+    base_of "$name"
+  fi
+  if [[ -n $reason ]]; then
+    leave_out "$tag" "$reason"
+    continue
+  fi
+  arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "PINS=$pins" --build-arg "CORE=$core" --build-arg "FULL=$full" --build-arg "JAVA=$java")
+  if [[ $frozen ]]; then arguments+=(--build-arg "APT_OPTIONS=-o Acquire::Check-Valid-Until=false"); fi
+  build "signkit-verifier:$tag" "images/$family/Dockerfile" --target packages "${arguments[@]}"
+  echo
+  if [[ $variant == core ]]; then
+    build "signkit-verifier:openssl-$name" images/verifier/Dockerfile --build-arg "BASE_IMAGE=$base"
+    echo
+  fi
+  build "signkit:$tag" "images/$family/Dockerfile" "${arguments[@]}" \
+    --build-arg "READ_WRITE_SESSIONS=$read_write" --build-arg "VERSION=$version"
+  size=$(over "signkit:$tag" "$base")
+  printf ', %d MB over its base (budget %d)\n' "$size" "$budget"
+  if [[ $size -gt $budget ]]; then
+    echo "images.sh: signkit:$tag is larger than its budget in images/matrix.json" >&2
+    status=1
+  fi
 done <<<"$lines"
+exit "$status"

@@ -1,46 +1,109 @@
-// Command matrix prints the images of images/matrix.json for the shell: name, family and packages, separated by tabs.
+// Command matrix prints images/matrix.json for the shell.
 //
-//	matrix FILE [NAME…]
+//	matrix base NAME      the official base image of NAME
+//	matrix builds [TAG…]  what to build, everything or the tags named: a line each, its fields as in buildLine
+//	matrix image SCENARIO NAME
+//	                      the tag of the smallest image of NAME that has the scenario's tools
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
+
+	"signkit/images"
 )
 
-type image struct {
-	Name     string `json:"name"`     // the tag, and what scripts/base-image.sh takes
-	Family   string `json:"family"`   // the folder of its Dockerfile under images/
-	Packages string `json:"packages"` // separated by spaces
-}
-
 func main() {
-	if len(os.Args) < 2 {
-		fail("usage: matrix FILE [NAME…]")
-	}
-	text, err := os.ReadFile(os.Args[1])
+	text, err := run(os.Args[1:])
 	if err != nil {
-		fail(err)
+		fmt.Fprintln(os.Stderr, "matrix:", err)
+		os.Exit(1)
 	}
-	var images []image
-	if err := json.Unmarshal(text, &images); err != nil {
-		fail(fmt.Errorf("%s: %w", os.Args[1], err))
-	}
-	for _, name := range os.Args[2:] {
-		if !slices.ContainsFunc(images, func(i image) bool { return i.Name == name }) {
-			fail(fmt.Errorf("%s has no image %q", os.Args[1], name))
-		}
-	}
-	for _, i := range images {
-		if len(os.Args) == 2 || slices.Contains(os.Args[2:], i.Name) {
-			fmt.Printf("%s\t%s\t%s\n", i.Name, i.Family, i.Packages)
-		}
-	}
+	fmt.Print(text)
 }
 
-func fail(reason any) {
-	fmt.Fprintln(os.Stderr, "matrix:", reason)
-	os.Exit(1)
+func run(args []string) (string, error) {
+	list, err := images.All()
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case len(args) == 2 && args[0] == "base":
+		i, err := find(list, args[1])
+		return i.Base + "\n", err
+	case len(args) >= 1 && args[0] == "builds":
+		return builds(list, args[1:])
+	case len(args) == 3 && args[0] == "image":
+		i, err := find(list, args[2])
+		if err != nil {
+			return "", err
+		}
+		return tagFor(i, args[1])
+	}
+	return "", errors.New("usage: matrix base NAME | builds [TAG…] | image SCENARIO NAME")
+}
+
+func find(list []images.Image, name string) (images.Image, error) {
+	for _, i := range list {
+		if i.Name == name {
+			return i, nil
+		}
+	}
+	return images.Image{}, fmt.Errorf("images/matrix.json has no image %q", name)
+}
+
+func tagFor(i images.Image, scenario string) (string, error) {
+	if v, ok := i.Variant(scenario); ok {
+		return i.Tag(v) + "\n", nil
+	}
+	if why := i.Without[scenario]; why != "" {
+		return "", fmt.Errorf("%s does not run on %s: %s", scenario, i.Name, why)
+	}
+	return "", fmt.Errorf("images/matrix.json names no scenario %q for %s", scenario, i.Name)
+}
+
+func builds(list []images.Image, tags []string) (string, error) {
+	var lines strings.Builder
+	var known []string
+	for _, i := range list {
+		for _, v := range images.Variants {
+			known = append(known, i.Tag(v))
+			if len(tags) == 0 || slices.Contains(tags, i.Tag(v)) {
+				lines.WriteString(buildLine(i, v))
+			}
+		}
+	}
+	for _, tag := range tags {
+		if !slices.Contains(known, tag) {
+			return "", fmt.Errorf("images/matrix.json has no image %q; it has %s", tag, strings.Join(known, " "))
+		}
+	}
+	return lines.String(), nil
+}
+
+// buildLine is TAG|NAME|VARIANT|FAMILY|PINS|CORE|FULL|JAVA|FROZEN|READ-WRITE|BUDGET|NOT-YET: the packages of smaller variants are
+// part of larger ones, FROZEN and READ-WRITE are "true" or empty.
+func buildLine(i images.Image, v images.Variant) string {
+	fields := []string{i.Tag(v), i.Name, string(v), i.Family, i.Pins}
+	wanted := true
+	for _, w := range images.Variants {
+		packages := i.Packages[w]
+		if !wanted {
+			packages = ""
+		}
+		fields = append(fields, packages)
+		wanted = wanted && w != v
+	}
+	fields = append(fields, mark(i.Frozen), mark(i.ReadWriteSessions), fmt.Sprint(i.BudgetMB[v]), i.NotYet)
+	return strings.Join(fields, "|") + "\n"
+}
+
+func mark(b bool) string {
+	if b {
+		return "true"
+	}
+	return ""
 }
