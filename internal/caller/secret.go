@@ -4,15 +4,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
-var camelCase = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+var camelCase = compiled(`([a-z0-9])([A-Z])`)
 
 // secretName reports whether an option, variable or property of that name, with or
 // without its dashes, holds a secret. The last word of the name decides: a
 // token's file and a token's label are none.
 func secretName(name string) bool {
-	name = camelCase.ReplaceAllString(strings.TrimLeft(name, "-"), "$1-$2")
+	name = camelCase().ReplaceAllString(strings.TrimLeft(name, "-"), "$1-$2")
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
 	if len(words) == 0 || harmless(strings.Join(words, "-")) {
 		return false
@@ -47,27 +48,32 @@ func authScheme(word string) bool {
 	return slices.Contains([]string{"basic", "bearer", "digest", "negotiate", "token"}, strings.ToLower(word))
 }
 
+// Compiling these takes a tenth of a token process's start, so each waits for its first use.
 var (
-	organizationToken = regexp.MustCompile(`(?i)([0-9a-f]{8}(?:(?:-|%2d)[0-9a-f]{4}){3}(?:-|%2d)[0-9a-f]{12}(?::|%3a)).+`)
-	userInfo          = regexp.MustCompile(`(://)[^/?#]*@`)
-	opensslSource     = regexp.MustCompile(`(?i)(^|[^a-z0-9])(pass|pin|secret|hexkey|hexpass|hexsecret):.+`)
-	queryParameter    = regexp.MustCompile(`([?&])([A-Za-z0-9_.-]+)=([^&#]*)`)
-	authorization     = regexp.MustCompile(`(?i)(authorization(?::|%3a)).+`)
-	pinValue          = regexp.MustCompile(`(?i)pin-value(?:=|%3d)`)
-	attribute         = regexp.MustCompile(`^(?:[?&;]|%3[fb]|%26)[A-Za-z][A-Za-z0-9-]*(?:=|%3[dD])`)
+	organizationToken = compiled(`(?i)([0-9a-f]{8}(?:(?:-|%2d)[0-9a-f]{4}){3}(?:-|%2d)[0-9a-f]{12}(?::|%3a)).+`)
+	userInfo          = compiled(`(://)[^/?#]*@`)
+	opensslSource     = compiled(`(?i)(^|[^a-z0-9])(pass|pin|secret|hexkey|hexpass|hexsecret):.+`)
+	queryParameter    = compiled(`([?&])([A-Za-z0-9_.-]+)=([^&#]*)`)
+	authorization     = compiled(`(?i)(authorization(?::|%3a)).+`)
+	pinValue          = compiled(`(?i)pin-value(?:=|%3d)`)
+	attribute         = compiled(`^(?:[?&;]|%3[fb]|%26)[A-Za-z][A-Za-z0-9-]*(?:=|%3[dD])`)
 )
+
+func compiled(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // cleanWord replaces secrets inside one word without white space.
 func cleanWord(s string) string {
 	s = cleanPINValue(s)
-	s = organizationToken.ReplaceAllString(s, "${1}"+redacted)
-	s = userInfo.ReplaceAllString(s, "${1}"+redacted+"@")
-	s = opensslSource.ReplaceAllString(s, "${1}${2}:"+redacted)
-	s = authorization.ReplaceAllString(s, "${1}"+redacted)
+	s = organizationToken().ReplaceAllString(s, "${1}"+redacted)
+	s = userInfo().ReplaceAllString(s, "${1}"+redacted+"@")
+	s = opensslSource().ReplaceAllString(s, "${1}${2}:"+redacted)
+	s = authorization().ReplaceAllString(s, "${1}"+redacted)
 	if !strings.Contains(s, "://") {
 		return s // in a PKCS#11 URI token= is a label
 	}
-	return queryParameter.ReplaceAllStringFunc(s, func(parameter string) string {
+	return queryParameter().ReplaceAllStringFunc(s, func(parameter string) string {
 		name, _, _ := strings.Cut(parameter[1:], "=")
 		if !secretName(name) {
 			return parameter
@@ -80,7 +86,7 @@ func cleanWord(s string) string {
 // the next attribute begins: a query's values may hold "?", and a path's "&".
 func cleanPINValue(s string) string {
 	var b strings.Builder
-	for at := pinValue.FindStringIndex(s); at != nil; at = pinValue.FindStringIndex(s) {
+	for at := pinValue().FindStringIndex(s); at != nil; at = pinValue().FindStringIndex(s) {
 		end := at[1]
 		for end < len(s) && s[end] != '"' && !beginsAttribute(s[end:]) {
 			end++
@@ -92,5 +98,5 @@ func cleanPINValue(s string) string {
 }
 
 func beginsAttribute(s string) bool {
-	return strings.IndexByte("?&;%", s[0]) >= 0 && attribute.MatchString(s)
+	return strings.IndexByte("?&;%", s[0]) >= 0 && attribute().MatchString(s)
 }

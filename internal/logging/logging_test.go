@@ -159,6 +159,7 @@ func TestRedactor(t *testing.T) {
 	r.Add(secret)
 	r.Add(secret + "longer")
 	r.Add("pässwörd 1")
+	r.Add("+/?=+/?=")
 	lower := strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(secret, "/", "%2f"), "+", "%2b"), "=", "%3d")
 	for name, form := range map[string]string{
 		"raw":         secret,
@@ -170,6 +171,8 @@ func TestRedactor(t *testing.T) {
 		"longer":      secret + "longer",
 		"not ASCII":   "pässwörd 1",
 		"its URL":     url.PathEscape("pässwörd 1"),
+		"no letters":  "+/?=+/?=",
+		"their URL":   url.QueryEscape("+/?=+/?="),
 	} {
 		if got := r.Redact("<" + form + "> abc <" + form + ">"); got != "<[redacted]> abc <[redacted]>" {
 			t.Errorf("%s: got %s", name, got)

@@ -22,7 +22,14 @@ const shortestSecret = 4
 type Redactor struct {
 	mu      sync.Mutex
 	secrets []string
-	pattern atomic.Pointer[regexp.Regexp]
+	known   atomic.Pointer[redaction]
+}
+
+// redaction looks for a fixed set of secrets. Nearly all texts hold none of the needles
+// and are left alone; the pattern is compiled for the first that does.
+type redaction struct {
+	needles []string // of each secret the part that no encoding changes
+	pattern func() *regexp.Regexp
 }
 
 // Add makes Redact hide the secret from now on: the whole string, raw or with any of
@@ -40,11 +47,22 @@ func (r *Redactor) Add(secret string) {
 	r.secrets = append(r.secrets, secret)
 	// RE2 prefers the first alternative: the longer one must win over its own prefix.
 	slices.SortStableFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
-	forms := make([]string, len(r.secrets))
-	for i, s := range r.secrets {
-		forms[i] = anyEncoding(s)
+	r.known.Store(newRedaction(slices.Clone(r.secrets)))
+}
+
+func newRedaction(secrets []string) *redaction {
+	known := new(redaction)
+	for _, secret := range secrets {
+		known.needles = append(known.needles, needle(secret))
 	}
-	r.pattern.Store(regexp.MustCompile(strings.Join(forms, "|")))
+	known.pattern = sync.OnceValue(func() *regexp.Regexp {
+		forms := make([]string, len(secrets))
+		for i, s := range secrets {
+			forms[i] = anyEncoding(s)
+		}
+		return regexp.MustCompile(strings.Join(forms, "|"))
+	})
+	return known
 }
 
 // Redact returns s with every known secret replaced by Redacted.
@@ -52,11 +70,28 @@ func (r *Redactor) Redact(s string) string {
 	if r == nil {
 		return s
 	}
-	pattern := r.pattern.Load()
-	if pattern == nil {
+	known := r.known.Load()
+	if known == nil || !slices.ContainsFunc(known.needles, func(n string) bool { return strings.Contains(s, n) }) {
 		return s
 	}
-	return pattern.ReplaceAllLiteralString(s, Redacted)
+	return known.pattern().ReplaceAllLiteralString(s, Redacted)
+}
+
+// needle is the longest run of letters and digits, which anyEncoding leaves alone; it is
+// empty, and so in every text, if the secret has none.
+func needle(secret string) string {
+	longest := ""
+	for _, run := range strings.FieldsFunc(secret, func(c rune) bool { return !plain(c) }) {
+		if len(run) > len(longest) {
+			longest = run
+		}
+	}
+	return longest
+}
+
+// plain reports whether a character is the same in every encoding.
+func plain(c rune) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
 
 // anyEncoding returns a regular expression that matches the secret however its
@@ -64,14 +99,13 @@ func (r *Redactor) Redact(s string) string {
 func anyEncoding(secret string) string {
 	var b strings.Builder
 	for _, c := range secret {
-		switch {
-		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z':
+		if plain(c) {
 			b.WriteRune(c)
-		default:
-			percent := fmt.Sprintf("% x", string(c)) // the bytes of its UTF-8 form
-			percent = "%" + strings.ReplaceAll(percent, " ", "%")
-			fmt.Fprintf(&b, `(?:\\?%s|(?i:%s|\\u%04x))`, regexp.QuoteMeta(string(c)), percent, c)
+			continue
 		}
+		percent := fmt.Sprintf("% x", string(c)) // the bytes of its UTF-8 form
+		percent = "%" + strings.ReplaceAll(percent, " ", "%")
+		fmt.Fprintf(&b, `(?:\\?%s|(?i:%s|\\u%04x))`, regexp.QuoteMeta(string(c)), percent, c)
 	}
 	return b.String()
 }

@@ -213,6 +213,9 @@ func (p problem) texts(clean func(string, int) string) []string {
 // is cut, so that no half of one remains), control characters escaped, at most max characters.
 func (c *Client) clean(text string, max int) string {
 	text = strings.TrimSpace(c.redactor.Redact(text))
+	if len(text) <= max && !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return text
+	}
 	var b strings.Builder
 	n := 0
 	for _, r := range text {

@@ -191,15 +191,22 @@ func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*ans
 	start := time.Now()
 	a, sent, err := c.roundTrip(ctx, q)
 	if err != nil {
-		c.log.Debug("no answer", "method", q.method, "path", c.path(q), "error", c.clean(err.Error(), maxText))
+		c.debug(ctx, "no answer", q, "error", c.clean(err.Error(), maxText))
 		return nil, c.connectionError(q, err, sent)
 	}
-	c.log.Debug("answer", "method", q.method, "path", c.path(q), "status", a.status,
-		"bytes", len(a.body), "duration", time.Since(start))
+	c.debug(ctx, "answer", q, "status", a.status, "bytes", len(a.body), "duration", time.Since(start))
 	if a.status < 200 || a.status > 299 {
 		return nil, c.statusError(q, a)
 	}
 	return a, nil
+}
+
+// debug logs an attempt; it costs nothing where such records are not wanted.
+func (c *Client) debug(ctx context.Context, message string, q call, more ...any) {
+	if !c.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	c.log.Debug(message, append([]any{"method", q.method, "path", c.path(q)}, more...)...)
 }
 
 // roundTrip uses the transport directly: no redirect is followed, so the token stays here.
