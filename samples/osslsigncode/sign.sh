@@ -82,9 +82,9 @@ sign() { # sign INPUT OUTPUT
   while :; do
     stamps=() status=0
     for url in "${authorities[@]}"; do stamps+=(-ts "$url"); done
-    # -n TEXT and -i URL would add a description.
+    # -n TEXT and -i URL would add a description. Before 2.9, errors come on stdout.
     timeout "$seconds" osslsigncode sign "${with[@]}" -certs "$work/chain.pem" -key "$uri" -h sha256 \
-      "${nest[@]}" "${stamps[@]}" "${tls[@]}" -in "$1" -out "$2" || status=$?
+      "${nest[@]}" "${stamps[@]}" "${tls[@]}" -in "$1" -out "$2" >&2 || status=$?
     if [[ $status -ne 124 ]]; then return "$status"; fi
     echo "sign.sh: no end after $seconds seconds" >&2
     if [[ ${#authorities[@]} -lt 2 ]]; then return 1; fi
