@@ -6,24 +6,20 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"math/big"
+
+	"signkit/internal/signature"
 )
 
 // Format is the encoding of an ECDSA signature.
-type Format int
+type Format = signature.Format
 
 const (
-	ASN1  Format = iota // SEQUENCE of r and s in DER (RFC 3279, section 2.2.3)
-	P1363               // r and s, each as long as the curve's order, as one string (IEEE P1363)
+	ASN1  = signature.ASN1  // SEQUENCE of r and s in DER (RFC 3279, section 2.2.3)
+	P1363 = signature.P1363 // r and s, each as long as the curve's order, as one string (IEEE P1363)
 )
 
 // ECDSAOptions are crypto.SignerOpts that choose the encoding of an ECDSA signature.
-type ECDSAOptions struct {
-	Hash   crypto.Hash // 0: unknown, the digest may have any length
-	Format Format
-}
-
-// HashFunc returns the hash of the digest, or 0 when it is not known.
-func (o ECDSAOptions) HashFunc() crypto.Hash { return o.Hash }
+type ECDSAOptions = signature.ECDSAOptions
 
 type scheme int
 
@@ -107,14 +103,9 @@ func checkLength(hash crypto.Hash, digest []byte) error {
 }
 
 func planECDSA(public *ecdsa.PublicKey, digest []byte, opts crypto.SignerOpts) (*signRequest, error) {
-	r := &signRequest{scheme: ecdsaScheme, hash: opts.HashFunc(), digest: digest}
-	switch opts := opts.(type) {
-	case *rsa.PSSOptions:
+	r := &signRequest{scheme: ecdsaScheme, hash: opts.HashFunc(), digest: digest, format: signature.FormatOf(opts)}
+	if _, ok := opts.(*rsa.PSSOptions); ok {
 		return nil, fmt.Errorf("%w: RSA-PSS options for an ECDSA key", ErrUnsupported)
-	case ECDSAOptions:
-		r.format = opts.Format
-	case *ECDSAOptions:
-		r.format = opts.Format
 	}
 	if len(digest) == 0 {
 		return nil, fmt.Errorf("%w: 0 bytes", ErrDigestLength)

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"io"
 	"net/http"
 	"strings"
@@ -53,8 +54,8 @@ func verifyIndependently(public crypto.PublicKey, digest, signature []byte, opts
 			if len(signature) != 2*size {
 				return fmt.Errorf("P1363 signature of %d bytes", len(signature))
 			}
-			s := parseP1363(signature, size)
-			signature, _ = asn1.Marshal(*s)
+			r, s := new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])
+			signature, _ = asn1.Marshal(struct{ R, S *big.Int }{r, s})
 		}
 		if !ecdsa.VerifyASN1(public, digest, signature) {
 			return errors.New("ECDSA signature does not verify")

@@ -271,9 +271,9 @@ func rawSign(t testing.TB, name string, digest []byte, hash crypto.Hash, pss boo
 }
 
 func toP1363(der []byte, size int) []byte {
-	var s ecdsaSignature
+	var s struct{ R, S *big.Int }
 	_, _ = asn1.Unmarshal(der, &s)
-	return s.p1363(size)
+	return append(s.R.FillBytes(make([]byte, size)), s.S.FillBytes(make([]byte, size))...)
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

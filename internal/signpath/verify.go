@@ -5,9 +5,9 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
-	"encoding/asn1"
 	"fmt"
-	"math/big"
+
+	"signkit/internal/signature"
 )
 
 // accept verifies the service's answer against what the caller asked for, and encodes the
@@ -43,46 +43,9 @@ func (r *signRequest) verifyRSA(public *rsa.PublicKey, signature []byte) error {
 
 // acceptECDSA reads what was asked for (P1363), and ASN.1 in case the service sent that
 // instead: only what verifies counts.
-func (r *signRequest) acceptECDSA(public *ecdsa.PublicKey, signature []byte) ([]byte, error) {
-	size := (public.Curve.Params().BitSize + 7) / 8
-	for _, s := range []*ecdsaSignature{parseP1363(signature, size), parseASN1(signature)} {
-		if s == nil || s.R.Sign() <= 0 || s.S.Sign() <= 0 {
-			continue
-		}
-		der, err := asn1.Marshal(*s)
-		if err != nil || !ecdsa.VerifyASN1(public, r.digest, der) {
-			continue
-		}
-		if r.format == P1363 {
-			return s.p1363(size), nil
-		}
-		return der, nil
+func (r *signRequest) acceptECDSA(public *ecdsa.PublicKey, answer []byte) ([]byte, error) {
+	if accepted, ok := signature.AcceptECDSA(public, r.digest, answer, r.format); ok {
+		return accepted, nil
 	}
-	return nil, fmt.Errorf("%w (%s %s, %d bytes)", ErrWrongSignature, r, public.Curve.Params().Name, len(signature))
-}
-
-// ecdsaSignature is Ecdsa-Sig-Value of RFC 3279, section 2.2.3.
-type ecdsaSignature struct{ R, S *big.Int }
-
-func (s *ecdsaSignature) p1363(size int) []byte {
-	out := make([]byte, 2*size)
-	s.R.FillBytes(out[:size]) // verified, so both are smaller than the order
-	s.S.FillBytes(out[size:])
-	return out
-}
-
-func parseP1363(signature []byte, size int) *ecdsaSignature {
-	if len(signature) != 2*size {
-		return nil
-	}
-	return &ecdsaSignature{new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])}
-}
-
-func parseASN1(signature []byte) *ecdsaSignature {
-	var s ecdsaSignature
-	rest, err := asn1.Unmarshal(signature, &s)
-	if err != nil || len(rest) > 0 {
-		return nil
-	}
-	return &s
+	return nil, fmt.Errorf("%w (%s %s, %d bytes)", ErrWrongSignature, r, public.Curve.Params().Name, len(answer))
 }
