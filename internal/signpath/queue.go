@@ -2,6 +2,7 @@ package signpath
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,13 @@ import (
 const (
 	firstPoll = time.Second // between two polls of a queued signing request, growing
 	lastPoll  = 15 * time.Second
+)
+
+var (
+	// ErrDenied reports that somebody denied the signing request that the service had queued.
+	ErrDenied = errors.New("the signing request was denied")
+	// ErrCanceled reports that somebody canceled it.
+	ErrCanceled = errors.New("the signing request was canceled")
 )
 
 // requestStatus is the state of a queued signing request.
@@ -71,10 +79,22 @@ func (c *Client) requestStatus(ctx context.Context, id string) (*requestStatus, 
 	return &status, c.decode(q, a, &status)
 }
 
+// ended is the error of a request that came to another end than a signature.
+func (c *Client) ended(r *signResult, status *requestStatus) error {
+	err := fmt.Errorf("signing request %s ended with status %s %s%s", r.id,
+		c.clean(status.Status, 100), c.clean(status.WorkflowStatus, 100), c.linkNote(r.webLink))
+	switch strings.ToLower(status.Status) {
+	case "denied":
+		return fmt.Errorf("%w: %w", ErrDenied, err)
+	case "canceled":
+		return fmt.Errorf("%w: %w", ErrCanceled, err)
+	}
+	return err
+}
+
 func (c *Client) fetchSigned(ctx context.Context, r *signResult, status *requestStatus) (*signResult, error) {
 	if !strings.EqualFold(status.Status, "Completed") {
-		return nil, fmt.Errorf("signing request %s ended with status %s %s%s", r.id,
-			c.clean(status.Status, 100), c.clean(status.WorkflowStatus, 100), c.linkNote(r.webLink))
+		return nil, c.ended(r, status)
 	}
 	q := get(0, "SigningRequests", r.id, "SignedArtifact")
 	a, err := c.send(ctx, q)

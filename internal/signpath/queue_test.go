@@ -68,7 +68,7 @@ func TestQueuedRequestOnAServiceWithoutTheStatusRoute(t *testing.T) {
 }
 
 func TestQueuedRequestThatFails(t *testing.T) {
-	for _, status := range []string{"Failed", "Denied", "Canceled"} {
+	for status, cause := range map[string]error{"Failed": nil, "Denied": ErrDenied, "Canceled": ErrCanceled} {
 		s := newService(t, true)
 		s.handleRoute(routeC, func(w http.ResponseWriter, _ *http.Request) {
 			writeJSON(w, map[string]string{"signingRequestId": "7", "webLink": "https://web/7"})
@@ -77,6 +77,9 @@ func TestQueuedRequestThatFails(t *testing.T) {
 		_, err := newTestClient(t, s.config()).key("rsa").SignContext(t.Context(), digest32, crypto.SHA256)
 		if err == nil || !strings.Contains(err.Error(), status) || !strings.Contains(err.Error(), "https://web/7") {
 			t.Errorf("%s: %v", status, err)
+		}
+		if cause != nil && !errors.Is(err, cause) {
+			t.Errorf("%s: %v is not %v", status, err, cause)
 		}
 	}
 }
