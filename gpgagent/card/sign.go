@@ -1,0 +1,188 @@
+package card
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"reflect"
+	"sync"
+	"time"
+
+	"signkit/gpgagent/assuan"
+	"signkit/gpgagent/keyfile"
+)
+
+// maxData bounds what SETDATA may collect; a DigestInfo has at most 83 octets.
+const maxData = 4096
+
+func (s *Session) setData(_ context.Context, c *assuan.Call) error {
+	data, err := hex.DecodeString(c.Word(0))
+	if err != nil || len(data) == 0 || len(c.Words) > 1 {
+		return assuan.Parameter
+	}
+	if _, more := c.Option("append"); more {
+		data = append(s.data, data...)
+	}
+	if len(data) > maxData {
+		return assuan.TooMuchData
+	}
+	s.data = data
+	return nil
+}
+
+// pkSign is the one command that leaves this machine. gpg-agent passes on the
+// code of an error and nothing else: the log has to say what happened.
+func (s *Session) pkSign(ctx context.Context, c *assuan.Call) error {
+	start := time.Now()
+	job, err := s.job(c)
+	var signature []byte
+	if err == nil {
+		signature, err = s.card.sign(ctx, job)
+	}
+	took := time.Since(start).Round(time.Millisecond)
+	if err != nil {
+		code := codeOf(err)
+		s.card.log.Error("not signed", "key", job.name(), "hash", job.hashName(), "error", err, "gpgShows", code.Error(), "took", took)
+		return &assuan.Error{Code: code, Err: err}
+	}
+	s.card.log.Info("signature given to gpg-agent", "key", job.name(), "hash", job.hashName(), "took", took)
+	c.Data(signature)
+	return nil
+}
+
+// job is one signature to be made, checked as far as that can be done here.
+type job struct {
+	id     string // as asked for
+	key    *key   // nil until it is found
+	hash   crypto.Hash
+	digest []byte
+}
+
+func (j job) name() string {
+	if j.key == nil {
+		return j.id
+	}
+	return j.key.ID()
+}
+
+func (j job) hashName() string {
+	if j.hash == 0 {
+		return "unknown"
+	}
+	return j.hash.String()
+}
+
+// job also returns what is known of a job that cannot be done.
+func (s *Session) job(c *assuan.Call) (job, error) {
+	j := job{id: c.Word(0)}
+	if j.id == "" {
+		return j, assuan.Errorf(assuan.Parameter, "PKSIGN names no key")
+	}
+	keys, err := s.card.list.get()
+	if err != nil {
+		return j, &assuan.Error{Code: assuan.Configuration, Err: err}
+	}
+	if j.key = find(keys, j.id); j.key == nil {
+		return j, assuan.Errorf(assuan.NoSecretKey, "no key with keygrip %q among the %d of %s; signkit gpg init adds keys",
+			j.id, len(keys), s.card.list.path)
+	}
+	if len(s.data) == 0 {
+		return j, assuan.Errorf(assuan.NoData, "PKSIGN without SETDATA before it")
+	}
+	if j.hash, j.digest, err = readDigestInfo(s.data); err != nil {
+		return j, err
+	}
+	if name, named := c.Option("hash"); named {
+		if err := checkName(name, j.hash); err != nil {
+			return j, err
+		}
+	}
+	return j, checkStrength(j.key.public, j.hash)
+}
+
+// sign returns the signature as a card gives it, verified.
+func (c *Card) sign(ctx context.Context, j job) ([]byte, error) {
+	signer, err := c.signer(j.key.Entry)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.bound)
+	defer cancel()
+	signature, err := signer.SignContext(ctx, j.digest, j.hash)
+	if err != nil {
+		return nil, err
+	}
+	switch public := j.key.public.(type) {
+	case *rsa.PublicKey:
+		if err := rsa.VerifyPKCS1v15(public, j.hash, j.digest, signature); err != nil {
+			return nil, wrongSignature(j)
+		}
+		return signature, nil // as long as the modulus, or it would not have verified
+	case *ecdsa.PublicKey:
+		if !ecdsa.VerifyASN1(public, j.digest, signature) {
+			return nil, wrongSignature(j)
+		}
+		return fixedSize(signature, (public.Params().BitSize+7)/8)
+	}
+	return nil, fmt.Errorf("key of type %T", j.key.public)
+}
+
+func wrongSignature(j job) error {
+	return assuan.Errorf(assuan.BadSignature,
+		"the answer does not verify with the public key in this GNUPGHOME; if the key of %s has changed, set it up again (signkit gpg init)",
+		j.key.ID())
+}
+
+// fixedSize turns a DER signature into r and s, each of size octets.
+func fixedSize(der []byte, size int) ([]byte, error) {
+	var numbers struct{ R, S *big.Int }
+	rest, err := asn1.Unmarshal(der, &numbers)
+	if err != nil || len(rest) > 0 {
+		return nil, errors.New("the ECDSA signature is not in DER")
+	}
+	signature := make([]byte, 2*size)
+	numbers.R.FillBytes(signature[:size]) // smaller than the order of the curve, since it has been verified
+	numbers.S.FillBytes(signature[size:])
+	return signature, nil
+}
+
+// opened is the signer of one key. Opening one may load a library, so it keeps
+// other keys from nothing.
+type opened struct {
+	entry keyfile.Entry
+
+	mu     sync.Mutex
+	signer Signer
+}
+
+func (c *Card) signer(entry keyfile.Entry) (Signer, error) {
+	o := c.opened(entry)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.signer != nil {
+		return o.signer, nil
+	}
+	signer, err := c.open(entry)
+	if err != nil {
+		return nil, openError(err)
+	}
+	o.signer = signer
+	return signer, nil
+}
+
+func (c *Card) opened(entry keyfile.Entry) *opened {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.signers[entry.Keygrip]
+	if o == nil || !reflect.DeepEqual(o.entry, entry) {
+		o = &opened{entry: entry}
+		c.signers[entry.Keygrip] = o
+	}
+	return o
+}
