@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -64,11 +65,14 @@ func (u *ui) write(data []byte) error {
 
 // document writes the one JSON document of --json.
 func (u *ui) document(v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false) // "<" of an email address stays readable
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	return u.write(append(data, '\n'))
+	return u.write(b.Bytes())
 }
 
 // table writes aligned columns; header may be nil.
