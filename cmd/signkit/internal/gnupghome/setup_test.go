@@ -18,6 +18,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
+	"signkit/gpgagent/card"
 	"signkit/gpgagent/keyfile"
 )
 
@@ -44,7 +45,7 @@ func bridge() {
 			fmt.Println("ERR 100663571 no socket")
 			continue
 		case strings.HasPrefix(line, "SERIALNO"):
-			fmt.Println("S SERIALNO " + serialNumber)
+			fmt.Println("S SERIALNO " + card.SerialNumber)
 		}
 		fmt.Println("OK")
 	}

@@ -10,15 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"signkit/gpgagent/card"
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/sexp"
 )
 
 const privateKeys = "private-keys-v1.d"
-
-// serialNumber is what the stubs call the card: the OpenPGP application id with an unmanaged
-// manufacturer. The bridge answers with whatever number it is asked for.
-const serialNumber = "D2760001240103045369676E4B690000"
 
 // RealKeyError reports a private key on disk with the keygrip of a remote key. It is never
 // replaced.
@@ -107,7 +104,7 @@ func stub(entry keyfile.Entry) ([]byte, error) {
 	}
 	return fmt.Appendf(nil, "Token: %s %s - signkit\nPrompt: no\nLabel: signkit %s\n"+
 		"Key: (shadowed-private-key (%s (shadowed t1-v1 (#%s# %q))))\n",
-		serialNumber, entry.Keygrip, label(entry.ID()), parameters, serialNumber, entry.Keygrip), nil
+		card.SerialNumber, entry.Keygrip, label(entry.ID()), parameters, card.SerialNumber, entry.Keygrip), nil
 }
 
 // label keeps a name on its line.

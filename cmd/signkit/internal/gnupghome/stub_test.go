@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"signkit/gpgagent/card"
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/keygrip"
 )
@@ -58,7 +59,7 @@ func TestStubsAreReadByGPGAgent(t *testing.T) {
 		}
 		// S KEYINFO <keygrip> T <serial> <keyref> … : T is a key on a card.
 		out, err := h.status(t.Context(), "KEYINFO "+entry.Keygrip)
-		if err != nil || !strings.Contains(out, entry.Keygrip+" T "+serialNumber+" "+entry.Keygrip) {
+		if err != nil || !strings.Contains(out, entry.Keygrip+" T "+card.SerialNumber+" "+entry.Keygrip) {
 			t.Errorf("KEYINFO: %q %v", out, err)
 		}
 		// The agent computes the public key from the stub.
