@@ -24,6 +24,10 @@
 #ifndef STOP_LIMIT
 #define STOP_LIMIT 30 /* seconds that C_Finalize waits for calls in other threads */
 #endif
+/* linux/futex.h, which a compiler for musl need not have. */
+#define FUTEX_WAIT 0
+#define FUTEX_WAKE 1
+#define FUTEX_PRIVATE 128
 #define GATE_LIMIT 1000 /* milliseconds that a fork waits for the gate */
 
 enum state { DOWN, READY, LOST, ENDING };
@@ -62,9 +66,6 @@ static bool handlers_registered;
 static pthread_t fork_holder;
 static bool fork_holds;
 
-/* Closed while the far end of a pair is open here, and while a socket is closed: a child must not get a copy that it does not know of. */
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-
 static int64_t now_ms(void)
 {
 	struct timespec now;
@@ -72,22 +73,33 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* A clock that somebody sets must not make the wait longer, and pthread_mutex_timedlock knows no other one. */
+/*
+ * The gate is closed while the far end of a pair is open here, and while a
+ * socket is closed: a child must not get a copy that it does not know of. A
+ * lock of our own, because a mutex knows no limit on a clock that nobody sets.
+ */
+static uint32_t gate; /* 0 open, 1 closed, 2 closed and somebody waits */
+
 static bool gate_close(void)
 {
-	struct timespec moment = {.tv_nsec = 100000};
-	for (int64_t limit = now_ms() + GATE_LIMIT; pthread_mutex_trylock(&gate) != 0;) {
-		if (now_ms() > limit)
+	uint32_t open = 0;
+	if (__atomic_compare_exchange_n(&gate, &open, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return true;
+	int64_t limit = now_ms() + GATE_LIMIT;
+	while (__atomic_exchange_n(&gate, 2, __ATOMIC_ACQUIRE) != 0) {
+		int64_t left = limit - now_ms();
+		if (left <= 0)
 			return false;
-		nanosleep(&moment, NULL);
+		struct timespec wait = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
+		syscall(SYS_futex, &gate, FUTEX_WAIT | FUTEX_PRIVATE, 2, &wait, NULL, 0);
 	}
 	return true;
 }
 
 static void gate_open(bool closed)
 {
-	if (closed)
-		pthread_mutex_unlock(&gate);
+	if (closed && __atomic_exchange_n(&gate, 0, __ATOMIC_RELEASE) == 2)
+		syscall(SYS_futex, &gate, FUTEX_WAKE | FUTEX_PRIVATE, 1, NULL, NULL, 0);
 }
 
 void state_lock(void)
@@ -361,7 +373,7 @@ static void become_new(void)
 {
 	pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
 	lock = fresh;
-	gate = fresh;
+	gate = 0;
 	make_changed();
 	abandon(&conns);
 	abandon(&overdue);
@@ -403,7 +415,7 @@ static void after_fork_in_parent(void)
 	if (!fork_holds || !pthread_equal(fork_holder, pthread_self()))
 		return;
 	fork_holds = false;
-	pthread_mutex_unlock(&gate);
+	gate_open(true);
 }
 
 static void after_fork_in_child(void)
@@ -431,6 +443,17 @@ static bool register_fork_handlers(void)
 		failed = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	handlers_registered = failed == 0;
 	return handlers_registered;
+}
+
+/*
+ * musl lets a fork pass that began before the first handler was registered,
+ * and its child then has sockets that nobody there knows of. glibc makes the
+ * registration wait for that fork.
+ */
+__attribute__((constructor)) static void load(void)
+{
+	if (__register_atfork == NULL)
+		register_fork_handlers();
 }
 
 extern void __cxa_finalize(void *) __attribute__((weak));

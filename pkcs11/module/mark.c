@@ -16,7 +16,12 @@
 #define MADV_WIPEONFORK 18
 #endif
 
+/* linux/futex.h, which a compiler for musl need not have. */
+#define FUTEX_CMP_REQUEUE 4
+#define FUTEX_PRIVATE 128
+
 #define LARGEST_PAGE 65536
+#define HOLE_TEXT 0x656c6f68u
 #define CLAIM_LIMIT 5000 /* milliseconds that a thread waits for the one that starts a copy afresh */
 
 enum mark { WIPED, MADE, CLAIMED };
@@ -32,18 +37,23 @@ static unsigned char room[2 * LARGEST_PAGE];
 static uint32_t *mark;
 
 /* Before Linux 4.14: a page that is missing in a copy. */
-static void *hole;
+static uint32_t *hole;
 
 static pid_t process_id(void)
 {
 	return (pid_t)syscall(SYS_getpid); /* no C library's memory of it */
 }
 
+/*
+ * Something else may be mapped there by now, and even be unreadable. So the
+ * kernel compares: FUTEX_CMP_REQUEUE that wakes and moves nobody.
+ */
 static bool hole_missing(void)
 {
-	unsigned char resident;
-	void *page = __atomic_load_n(&hole, __ATOMIC_ACQUIRE);
-	return page != NULL && mincore(page, 1, &resident) != 0 && errno == ENOMEM;
+	uint32_t *page = __atomic_load_n(&hole, __ATOMIC_ACQUIRE);
+	if (page == NULL || syscall(SYS_futex, page, FUTEX_CMP_REQUEUE | FUTEX_PRIVATE, 0, 0UL, page, HOLE_TEXT) >= 0)
+		return false;
+	return errno == EAGAIN || errno == EFAULT;
 }
 
 static uint32_t mark_value(void)
@@ -52,14 +62,24 @@ static uint32_t mark_value(void)
 	return at != NULL ? __atomic_load_n(at, __ATOMIC_ACQUIRE) : (uint32_t)MADE;
 }
 
-enum process mark_process(void)
+static enum process process_of(pid_t started)
 {
-	pid_t started = __atomic_load_n(&owner, __ATOMIC_ACQUIRE), self = process_id();
+	pid_t self = process_id();
 	if (started == 0)
 		return PROCESS_NEW;
 	if (mark_value() != MADE || started == -self || hole_missing())
 		return PROCESS_COPY;
 	return started == self ? PROCESS_SAME : PROCESS_LENT;
+}
+
+enum process mark_process(void)
+{
+	for (;;) { /* until no other thread took the copy over between two looks */
+		pid_t started = __atomic_load_n(&owner, __ATOMIC_ACQUIRE);
+		enum process process = process_of(started);
+		if (started == __atomic_load_n(&owner, __ATOMIC_ACQUIRE))
+			return process;
+	}
 }
 
 static void make_page(void)
@@ -76,9 +96,10 @@ static void make_page(void)
 static void make_hole(void)
 {
 	size_t size = (size_t)sysconf(_SC_PAGESIZE);
-	void *page = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return;
+	*page = HOLE_TEXT;
 	if (madvise(page, size, MADV_DONTFORK) == 0)
 		__atomic_store_n(&hole, page, __ATOMIC_RELEASE);
 	else
@@ -105,10 +126,12 @@ void mark_unmap(void)
 static bool claim_first(void)
 {
 	uint32_t wiped = WIPED;
-	if (mark != NULL && mark_value() != MADE)
+	if (mark_value() != MADE)
 		return __atomic_compare_exchange_n(mark, &wiped, CLAIMED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 	pid_t started = __atomic_load_n(&owner, __ATOMIC_ACQUIRE), self = process_id();
-	return started != -self && __atomic_compare_exchange_n(&owner, &started, -self, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	if (started == -self || (started == self && !hole_missing()))
+		return false;
+	return __atomic_compare_exchange_n(&owner, &started, -self, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 bool mark_claim(void)
@@ -129,7 +152,7 @@ void mark_claimed(void)
 		return;
 	}
 	if (hole_missing()) {
-		hole = NULL; /* whatever is mapped there by now is not ours */
+		__atomic_store_n(&hole, NULL, __ATOMIC_RELEASE); /* whatever is mapped there by now is not ours */
 		make_hole();
 	}
 	__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);

@@ -24,22 +24,40 @@ var hosts = []struct {
 	args       []string
 	signatures int
 	slow       bool // waits for the bound on silence
+	unloads    bool // needs a C library that unloads
 }{
 	{name: "signs twice", program: "sign", signatures: 2},
 	{name: "return values", program: "rules", signatures: 3},
+	{name: "locking and a second start", program: "locking", signatures: 8},
+	{name: "is left as it was", program: "untouched", signatures: 3},
 	{name: "fork before C_Initialize", program: "fork_before", signatures: 2},
 	{name: "fork after C_Initialize", program: "fork_after", signatures: 7},
 	{name: "fork while threads are in calls", program: "fork_in_call", signatures: 11},
+	{name: "fork in a signal handler", program: "fork_in_handler", signatures: 3},
 	{name: "fork handlers of its own", program: "own_handlers", signatures: 2},
+	{name: "fork without handlers", program: "raw_clone", args: []string{"fork", "new"}, signatures: 3},
+	{name: "clone while threads are in calls", program: "raw_clone", args: []string{"clone", "new"}, signatures: 3},
+	{name: "clone while threads are in calls, old kernel", program: "raw_clone", args: []string{"clone", "old"}, signatures: 3},
+	{name: "clone with the same process id", program: "raw_clone", args: []string{"namespace", "new"}, signatures: 5},
+	{name: "clone with the same process id, old kernel", program: "raw_clone", args: []string{"namespace", "old"}, signatures: 5},
+	{name: "threads start a clone at once", program: "raw_clone", args: []string{"threads", "new"}, signatures: 2},
+	{name: "threads start a clone at once, old kernel", program: "raw_clone", args: []string{"threads", "old"}, signatures: 2},
+	{name: "vfork", program: "raw_clone", args: []string{"lent", "new"}, signatures: 1},
+	{name: "vfork, old kernel", program: "raw_clone", args: []string{"lent", "old"}, signatures: 1},
 	{name: "cancels its threads", program: "cancelled", signatures: 1},
 	{name: "waits for all children", program: "wait_all", signatures: 2},
+	{name: "counts SIGCHLD and waits", program: "sigchld", args: []string{"wait"}, signatures: 2},
+	{name: "counts SIGCHLD and waits for clones", program: "sigchld", args: []string{"all"}, signatures: 2},
+	{name: "ignores SIGCHLD", program: "sigchld", args: []string{"ignored"}, signatures: 2},
+	{name: "lets the kernel reap", program: "sigchld", args: []string{"reaped"}, signatures: 2},
 	{name: "is a subreaper", program: "init_process", args: []string{"subreaper"}, signatures: 1},
 	{name: "is PID 1", program: "init_process", args: []string{"pid1"}, signatures: 1},
+	{name: "is about to make a namespace", program: "namespace", signatures: 4},
 	{name: "token process killed", program: "lost", args: []string{"kill"}, signatures: 1},
 	{name: "token process stopped", program: "lost", args: []string{"stop"}, signatures: 1, slow: true},
 	{name: "closes all descriptors", program: "descriptors", signatures: 2},
 	{name: "64 threads and C_Finalize", program: "threads", signatures: 128},
-	{name: "loads and unloads 200 times", program: "reload", signatures: 1},
+	{name: "loads and unloads 200 times", program: "reload", signatures: 1, unloads: true},
 	{name: "exports the same names", program: "interposed", signatures: 1},
 }
 
@@ -47,19 +65,20 @@ func TestHosts(t *testing.T) {
 	for _, v := range shared.variant {
 		for _, h := range hosts {
 			t.Run(v.name+"/"+h.name, func(t *testing.T) {
-				if v.why != "" {
-					t.Skip(v.why)
-				}
+				v.need(t)
 				if h.slow && testing.Short() {
 					t.Skip("waits 20 s for a stopped process; not with -short")
+				}
+				if h.unloads && v.neverUnloads() {
+					return // what stays loaded keeps its state
 				}
 				t.Parallel()
 				key := "demo/p-256"
 				if strings.HasPrefix(h.name, "signs") || strings.HasPrefix(h.name, "return") {
 					key = "demo/rsa-2048"
 				}
-				program := shared.program(t, h.program, "cc", v.host...)
-				shared.mustRun(t, host{args: append([]string{program, v.module, key}, h.args...)}, key, "hello", h.signatures)
+				run := host{args: append([]string{v.program(t, h.program), v.module, key}, h.args...), env: []string{"RIGHT_TOKEN=" + shared.service.Token()}}
+				shared.mustRun(t, run, key, "hello", h.signatures)
 			})
 		}
 	}
@@ -233,24 +252,6 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestMusl: the shipped file works in a host with another C library.
-func TestMusl(t *testing.T) {
-	if _, err := exec.LookPath("musl-gcc"); err != nil {
-		t.Skip("there is no musl-gcc (musl-tools)")
-	}
-	v := shared.variant[1]
-	if v.why != "" {
-		t.Skip(v.why)
-	}
-	for _, name := range []string{"sign", "fork_after"} {
-		n := map[string]int{"sign": 2, "fork_after": 7}[name]
-		t.Run(name, func(t *testing.T) {
-			program := shared.program(t, name, "musl-gcc")
-			shared.mustRun(t, host{args: []string{program, v.module, "demo/p-256"}}, "demo/p-256", "hello", n)
-		})
-	}
-}
-
 // TestMemory runs hosts under checkers of memory and undefined behaviour.
 func TestMemory(t *testing.T) {
 	programs := map[string]int{"sign": 2, "rules": 3, "fork_after": 7}
@@ -270,7 +271,7 @@ func TestMemory(t *testing.T) {
 	})
 	t.Run("sanitizers", func(t *testing.T) {
 		flags := []string{"-fsanitize=address,undefined", "-fno-sanitize-recover=all"}
-		if err := shared.local("sanitized", flags...); err != nil {
+		if err := shared.compile("sanitized", "cc", flags, nil); err != nil {
 			t.Fatal(err)
 		}
 		v := shared.variant[len(shared.variant)-1]

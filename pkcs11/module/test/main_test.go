@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -40,13 +41,29 @@ type bench struct {
 	keys    map[string]crypto.PublicKey
 }
 
-// variant is one build of the module, with its token process beside it.
+// variant is one build of the module, with its token process beside it, and
+// the compiler of the hosts that load it.
 type variant struct {
-	name   string
-	module string
-	host   []string // flags for hosts
-	why    string   // if it is not there
+	name     string
+	module   string
+	compiler string
+	host     []string // flags for hosts
+	why      string   // if it is not there
 }
+
+func (v variant) need(t *testing.T) {
+	t.Helper()
+	if v.why != "" {
+		t.Skip(v.why)
+	}
+}
+
+func (v variant) program(t *testing.T, name string) string {
+	return shared.program(t, name, v.compiler, v.host...)
+}
+
+// neverUnloads is about musl, where dlclose does nothing.
+func (v variant) neverUnloads() bool { return v.compiler == "musl-gcc" }
 
 var shared bench
 
@@ -76,35 +93,58 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// build makes the module with the local compiler, and the token process.
+// build makes the module with the local compiler and with that of musl, each
+// with the token process beside it; the shipped one is what make build made.
 func (b *bench) build() error {
-	if err := b.local("local"); err != nil {
+	if err := b.compile("local", "cc", nil, nil); err != nil {
 		return err
 	}
-	shipped := variant{name: "shipped", module: "../../../build/libsignkit-pkcs11.so"}
+	shipped := variant{name: "shipped", compiler: "cc", module: "../../../build/libsignkit-pkcs11.so"}
 	if path, err := filepath.Abs(shipped.module); err == nil {
 		shipped.module = path
 	}
 	if _, err := os.Stat(shipped.module); err != nil {
 		shipped.why = "make build has not made " + shipped.module
 	}
-	b.variant = append(b.variant, shipped)
-	return nil
+	// Kernel headers for hosts are the machine's: musl brings none.
+	headers := []string{"-idirafter", "/usr/include", "-idirafter", "/usr/include/" + machine() + "-linux-gnu"}
+	foreign := variant{name: "shipped on musl", compiler: "musl-gcc", module: shipped.module, host: headers, why: shipped.why}
+	if _, err := exec.LookPath("musl-gcc"); err != nil {
+		missing := "there is no musl-gcc (musl-tools)"
+		foreign.why = missing
+		b.variant = append(b.variant, shipped, foreign, variant{name: "musl", why: missing})
+		return nil
+	}
+	b.variant = append(b.variant, shipped, foreign)
+	return b.compile("musl", "musl-gcc", nil, headers)
 }
 
-func (b *bench) local(name string, flags ...string) error {
+// machine is the first part of a Debian folder's name.
+func machine() string {
+	return map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+}
+
+// compile makes a variant; flags are for the module and its hosts, more for its hosts.
+func (b *bench) compile(name, compiler string, flags, more []string) error {
 	dir := filepath.Join(b.dir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	v := variant{name: name, module: filepath.Join(dir, "libsignkit-pkcs11.so"), host: flags}
-	args := append([]string{"--output", v.module, "--"}, flags...)
+	v := variant{name: name, module: filepath.Join(dir, "libsignkit-pkcs11.so"), compiler: compiler, host: append(more, flags...)}
+	args := append([]string{"--output", v.module, "--cc", compiler, "--"}, flags...)
 	if err := command("../../../scripts/build-module.sh", args...); err != nil {
 		return err
 	}
 	b.variant = append(b.variant, v)
-	tokend := filepath.Join(dir, "signkit-tokend")
-	return command("env", "CGO_ENABLED=0", "go", "build", "-o", tokend, "signkit/cmd/signkit-tokend")
+	return b.tokend(filepath.Join(dir, "signkit-tokend"))
+}
+
+// tokend puts the token process beside a module.
+func (b *bench) tokend(path string) error {
+	if len(b.variant) > 1 {
+		return os.Link(filepath.Join(b.dir, "local", "signkit-tokend"), path)
+	}
+	return command("env", "CGO_ENABLED=0", "go", "build", "-o", path, "signkit/cmd/signkit-tokend")
 }
 
 func command(name string, args ...string) error {

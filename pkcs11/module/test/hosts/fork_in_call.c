@@ -1,7 +1,7 @@
 /* Forks while other threads sign, start and end: no child hangs, and none keeps a socket of its parent. */
-#include "host.h"
+#include "kernel.h"
 
-#include <dirent.h>
+
 
 static volatile bool stop;
 
@@ -29,20 +29,6 @@ static void *restart(void *unused)
 	return NULL;
 }
 
-static int sockets(void)
-{
-	int found = 0;
-	DIR *directory = opendir("/proc/self/fd");
-	CHECK(directory != NULL);
-	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-		char target[64] = "";
-		ssize_t length = readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1);
-		if (length > 0 && strncmp(target, "socket:", 7) == 0 && atoi(entry->d_name) > 2)
-			found++;
-	}
-	closedir(directory);
-	return found;
-}
 
 static void fork_often(int times, bool sign)
 {
