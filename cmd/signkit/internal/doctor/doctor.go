@@ -48,8 +48,9 @@ type Patient struct {
 // examination is one run.
 type examination struct {
 	Patient
-	show func(Finding)
-	keys []*signpath.Key
+	show      func(Finding)
+	reachable bool // the service answered
+	keys      []*signpath.Key
 }
 
 // Examine runs every check, in the order in which causes come before effects, and passes each

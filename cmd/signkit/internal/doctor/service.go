@@ -61,6 +61,7 @@ func (e *examination) service(ctx context.Context) {
 		e.problem(area, "connection", cause(err), hint(err, "check SIGNPATH_API_URL, and the way out of this machine or container"))
 		return
 	}
+	e.reachable = true
 	way := "direct"
 	if health.Proxy != "" {
 		way = "through the proxy " + health.Proxy
@@ -130,8 +131,12 @@ func (e *examination) clock(health *signpath.Health) {
 // credentials asks for the keys: token and permission show there.
 func (e *examination) credentials(ctx context.Context) {
 	const area = "keys"
-	if e.Client == nil || e.Config.CheckCredentials() != nil {
+	switch {
+	case e.Client == nil || e.Config.CheckCredentials() != nil:
 		e.skip(area, "token", "not asked: no usable settings")
+		return
+	case !e.reachable:
+		e.skip(area, "token", "not asked: the service cannot be reached")
 		return
 	}
 	keys, err := e.Client.Policies(ctx, signpath.Filter{ProjectSlug: e.Project, SigningPolicySlug: e.Policy})
