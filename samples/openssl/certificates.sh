@@ -8,6 +8,8 @@ set -euo pipefail
 [[ $# -eq 1 ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 module=${PKCS11_PROVIDER_MODULE:-/usr/lib/signkit/libsignkit-pkcs11.so}
 export SIGNPATH_LOG_CONSOLE_LEVEL=${SIGNPATH_LOG_CONSOLE_LEVEL:-error}
+# pkcs11-tool before 0.23 asks for sessions in which it could write, which a token without writing refuses by default.
+export SIGNPATH_CRYPTOKI_DO_NOT_FAIL_ON_READ_WRITE_SESSIONS=true
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

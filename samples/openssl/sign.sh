@@ -1,26 +1,36 @@
 #!/usr/bin/env bash
-# usage: sign.sh [--pss] [--via provider|engine] PROJECT/POLICY FILE [SIGNATURE]
+# usage: sign.sh [--form dgst|pkeyutl|pss|cms] [--via provider|engine] [--certificates FILE] PROJECT/POLICY FILE [SIGNATURE]
 #
-# Signs FILE with openssl; the signature goes to SIGNATURE (default FILE.sig).
-# RSA keys make PKCS#1 v1.5 signatures, or PSS with --pss; EC keys make ECDSA signatures in DER. The hash is SHA-256.
+# Signs any file with openssl; the signature goes to a file beside it: FILE.sig, or FILE.p7s for cms, or SIGNATURE.
+#   dgst     (default) RSA PKCS#1 v1.5, or ECDSA in DER; SHA-256
+#   pkeyutl  the same signature, made from the hash
+#   pss      RSA-PSS, the salt as long as the hash
+#   cms      detached CMS in DER with the certificates in it: those of --certificates, else certificates.sh fetches them
 #
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
 # SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE); the PIN "CONFIG" says so to the module.
-# Needed: openssl 3 with pkcs11-provider, or openssl 1.1.1 or 3 with libp11's engine (libengine-pkcs11-openssl).
+# Needed: openssl 3 with pkcs11-provider, or openssl 1.1.1 or 3 with libp11's engine (libengine-pkcs11-openssl); for cms also opensc.
+# Check: verify.sh CERTIFICATES FILE
 set -euo pipefail
 
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
-pss='' via=''
+form=dgst via='' certificates=''
 while [[ ${1-} == --* ]]; do
   case $1 in
-    --pss) pss=yes ;;
-    --via) via=${2-}; shift ;;
+    --form) form=${2-} ;;
+    --via) via=${2-} ;;
+    --certificates) certificates=${2-} ;;
     *) usage ;;
   esac
-  shift
+  shift 2 || usage
 done
 [[ $# -eq 2 || $# -eq 3 ]] || usage
-key=$1 file=$2 signature=${3:-$2.sig}
+key=$1 file=$2
+case $form in
+  dgst | pkeyutl | pss) signature=${3:-$file.sig} ;;
+  cms) signature=${3:-$file.p7s} ;;
+  *) usage ;;
+esac
 
 # Where the module is: pkcs11-provider reads the first name, libp11 the second.
 module=${PKCS11_PROVIDER_MODULE:-/usr/lib/signkit/libsignkit-pkcs11.so}
@@ -46,13 +56,31 @@ rm -f "$signature"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-if [[ $pss ]]; then
-  # pkeyutl signs a hash; a salt length of -1 means "as long as the hash".
+sign_hash() { # sign_hash [PKEYUTL-OPTION…]
   openssl dgst -sha256 -binary -out "$work/hash" "$file"
-  openssl pkeyutl -sign "${with[@]}" -inkey "$uri" -in "$work/hash" -out "$work/signature" \
-    -pkeyopt digest:sha256 -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:-1
-else
-  openssl dgst -sha256 "${with[@]}" -sign "$uri" -out "$work/signature" "$file"
-fi
+  openssl pkeyutl -sign "${with[@]}" -inkey "$uri" -in "$work/hash" -out "$work/signature" -pkeyopt digest:sha256 "$@"
+}
+
+sign_cms() {
+  if [[ -z $certificates ]]; then
+    certificates=$work/certificates.pem
+    "$(dirname "$0")/certificates.sh" "$key" >"$certificates"
+  fi
+  openssl x509 -in "$certificates" -out "$work/signer.pem"
+  # The others go into the message, too; openssl before 3.2 refuses to add the signer's twice.
+  sed '1,/-END CERTIFICATE-/d' "$certificates" >"$work/issuers.pem"
+  local more=()
+  if [[ -s $work/issuers.pem ]]; then more=(-certfile "$work/issuers.pem"); fi
+  openssl cms -sign -binary -md sha256 "${with[@]}" -inkey "$uri" -signer "$work/signer.pem" "${more[@]}" \
+    -in "$file" -outform DER -out "$work/signature"
+}
+
+case $form in
+  dgst) openssl dgst -sha256 "${with[@]}" -sign "$uri" -out "$work/signature" "$file" ;;
+  pkeyutl) sign_hash ;;
+  pss) sign_hash -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:-1 ;; # -1: as long as the hash
+  cms) sign_cms ;;
+esac
 [[ -s $work/signature ]] || { echo "sign.sh: openssl made no signature" >&2; exit 1; }
-cp "$work/signature" "$signature"
+cp "$work/signature" "$signature.part"
+mv "$signature.part" "$signature"

@@ -50,7 +50,7 @@ func signAndVerify(t *testing.T, s *setup, img image, u user, via string, form o
 	writeFile(t, dir, "file", "what is to be signed: "+t.Name()+"\n")
 	command := []string{samplesInImage + "/openssl/sign.sh", "--via", via}
 	if form.pss {
-		command = append(command, "--pss")
+		command = append(command, "--form", "pss")
 	}
 	s.service.clearRequests(t)
 	signed := s.run(t, container{
@@ -80,7 +80,7 @@ func verify(t *testing.T, s *setup, img image, dir string, form opensslForm) {
 	}
 	pss := ""
 	if form.pss {
-		pss = "--pss"
+		pss = "--form pss"
 	}
 	judged := s.run(t, container{
 		image: img.verifier(), env: []string{"PSS=" + pss},
