@@ -36,6 +36,9 @@ func startOwn(dir string, t trouble) (*ownService, error) {
 	if err := os.CopyFS(state, os.DirFS(filepath.Join(shared.dir, "state"))); err != nil {
 		return nil, err
 	}
+	if err := os.Remove(filepath.Join(state, "audit.jsonl")); err != nil { // what the shared one has signed
+		return nil, err
+	}
 	cfg, err := mockapi.LoadConfig(filepath.Join(shared.dir, "service.json"))
 	if err != nil {
 		return nil, err
