@@ -10,7 +10,6 @@
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
 # SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE); the PIN "CONFIG" says so to the module.
 # Needed: openssl 3 with pkcs11-provider, or openssl 1.1.1 or 3 with libp11's engine (libengine-pkcs11-openssl); for cms also opensc.
-# Check: verify.sh CERTIFICATES FILE
 set -euo pipefail
 
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
@@ -73,6 +72,8 @@ sign_cms() {
   if [[ -s $work/issuers.pem ]]; then more=(-certfile "$work/issuers.pem"); fi
   openssl cms -sign -binary -md sha256 "${with[@]}" -inkey "$uri" -signer "$work/signer.pem" "${more[@]}" \
     -in "$file" -outform DER -out "$work/signature"
+  # The module has checked the signature; this checks what openssl built around it. Whether the signer is trusted, verify.sh says.
+  openssl cms -verify -binary -inform DER -in "$work/signature" -content "$file" -out /dev/null -noverify
 }
 
 case $form in

@@ -7,7 +7,6 @@
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
 # SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE); the PIN "CONFIG" says so to the module.
 # Needed: pkcs11-tool (opensc), openssl.
-# Check: verify.sh CERTIFICATES FILE
 set -euo pipefail
 
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
@@ -37,15 +36,18 @@ trap 'rm -rf "$work"' EXIT
 
 "${tool[@]}" --read-object --type pubkey --output-file "$work/key.der"
 if openssl rsa -pubin -inform DER -in "$work/key.der" -noout 2>/dev/null; then
-  mechanism=(--mechanism "SHA256-RSA-PKCS$pss")
+  mechanism=(--mechanism "SHA256-RSA-PKCS$pss") padding=()
+  if [[ $pss ]]; then padding=(-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-1); fi # -1: as long as the hash
 elif [[ $pss ]]; then
   echo "sign.sh: --pss is for RSA keys, and $key is none" >&2
   exit 1
 else
   # Without the format, r and s stand side by side, which openssl does not take.
-  mechanism=(--mechanism ECDSA-SHA256 --signature-format openssl)
+  mechanism=(--mechanism ECDSA-SHA256 --signature-format openssl) padding=()
 fi
 "${tool[@]}" --sign "${mechanism[@]}" --input-file "$file" --output-file "$work/signature"
-[[ -s $work/signature ]] || { echo "sign.sh: pkcs11-tool made no signature" >&2; exit 1; }
+openssl pkey -pubin -inform DER -in "$work/key.der" -out "$work/key.pem"
+openssl dgst -sha256 "${padding[@]}" -verify "$work/key.pem" -signature "$work/signature" "$file" ||
+  { echo "sign.sh: pkcs11-tool made no signature of $file" >&2; exit 1; }
 cp "$work/signature" "$signature.part"
 mv "$signature.part" "$signature"
