@@ -1,0 +1,195 @@
+package notation
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"signkit/internal/caller"
+	"signkit/internal/config"
+	"signkit/internal/logging"
+	"signkit/internal/signature"
+	"signkit/internal/signpath"
+)
+
+// keySpec is a kind of key, with the one algorithm that the contract has for it.
+type keySpec struct {
+	name, hashName, algorithm string
+	hash                      crypto.Hash
+}
+
+// specOf finds the kind by the size of the modulus or of the curve (signature-specification.md,
+// "Signature Algorithm Requirements").
+func specOf(public crypto.PublicKey) (keySpec, error) {
+	pss := func(bits int, hash crypto.Hash) keySpec {
+		return keySpec{fmt.Sprintf("RSA-%d", bits), hash.String(), "RSASSA-PSS-" + hash.String(), hash}
+	}
+	ec := func(bits int, hash crypto.Hash) keySpec {
+		return keySpec{fmt.Sprintf("EC-%d", bits), hash.String(), "ECDSA-" + hash.String(), hash}
+	}
+	specs := map[string]keySpec{
+		"RSA 2048": pss(2048, crypto.SHA256), "RSA 3072": pss(3072, crypto.SHA384), "RSA 4096": pss(4096, crypto.SHA512),
+		"EC 256": ec(256, crypto.SHA256), "EC 384": ec(384, crypto.SHA384), "EC 521": ec(521, crypto.SHA512),
+	}
+	kind := fmt.Sprintf("%T", public)
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		kind = fmt.Sprintf("RSA %d", k.N.BitLen())
+	case *ecdsa.PublicKey:
+		kind = fmt.Sprintf("EC %d", k.Curve.Params().BitSize)
+	}
+	spec, known := specs[kind]
+	if !known {
+		return keySpec{}, invalid("Notary Project has no signatures with keys of the kind %s, only RSA of 2048, 3072 and 4096 bits "+
+			"and EC on P-256, P-384 and P-521", kind)
+	}
+	return spec, nil
+}
+
+// session is one command's connection to the service, with the key that it is about.
+type session struct {
+	client *signpath.Client
+	logs   io.Closer
+	key    *signpath.Key
+	spec   keySpec
+}
+
+func (s *session) close() {
+	if s.client != nil {
+		s.client.Close()
+	}
+	s.logs.Close()
+}
+
+// open reads the settings and looks the key up.
+func (p *Plugin) open(ctx context.Context, q *request) (*session, error) {
+	project, policy, ok := strings.Cut(q.KeyID, "/")
+	if !ok || project == "" || policy == "" || strings.Contains(policy, "/") {
+		return nil, invalid("key id %q: a key is named PROJECT/POLICY", q.KeyID)
+	}
+	environ, err := withConfig(p.Environ, q.PluginConfig)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Load(environ, p.Directory)
+	if err == nil {
+		err = cfg.CheckCredentials()
+	}
+	if err != nil {
+		return nil, invalid("settings: %v", err)
+	}
+	s := new(session)
+	if err := s.connect(cfg, p.Parent); err != nil {
+		s.close()
+		return nil, invalid("settings: %v", err)
+	}
+	if err := s.find(ctx, signpath.Filter{ProjectSlug: project, SigningPolicySlug: policy}); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// connect makes log and client. The console gets nothing: stderr belongs to the contract.
+func (s *session) connect(cfg *config.Config, parent int) error {
+	redactor := new(logging.Redactor)
+	for _, secret := range cfg.Secrets() {
+		redactor.Add(secret)
+	}
+	logger, logs, err := logging.New(logging.Options{
+		FileLevel: cfg.Log.FileLevel, FileDirectory: cfg.Log.FileDirectory, Interface: "Notation", Redactor: redactor,
+	})
+	s.logs = logs
+	if err != nil {
+		logger = slog.New(slog.DiscardHandler) // a log that cannot be written stops no signature
+	}
+	for _, warning := range cfg.Warnings() {
+		logger.Warn(warning)
+	}
+	s.client, err = signpath.New(cfg, signpath.Options{
+		Logger: logger, Redactor: redactor,
+		Process: func() caller.Process { return caller.Describe(parent, redactor.Redact) },
+	})
+	return err
+}
+
+func (s *session) find(ctx context.Context, name signpath.Filter) error {
+	id := name.ProjectSlug + "/" + name.SigningPolicySlug
+	keys, err := s.client.Policies(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if key.ID() == id {
+			s.key = key
+		}
+	}
+	if s.key == nil {
+		return &failure{codeAccessDenied, "there is no signing policy " + id + " that the token's user may submit to; " +
+			"check both slugs and the policy's submitters"}
+	}
+	if s.key.Certificate() == nil {
+		return invalid("%s has no X.509 certificate, which Notary Project signatures need", id)
+	}
+	s.spec, err = specOf(s.key.Public())
+	return err
+}
+
+// fullChain returns the certificates from the leaf to the root, which all must be there.
+func (s *session) fullChain(ctx context.Context) ([][]byte, error) {
+	issuers, err := s.key.Chain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last := s.key.Certificate()
+	chain := [][]byte{last.Raw}
+	for _, issuer := range issuers {
+		chain = append(chain, issuer.Raw)
+		last = issuer
+	}
+	if !isRoot(last) {
+		return nil, invalid("the chain of %s is incomplete: the certificate of %q, which issued %q, is missing; the service does not "+
+			"tell it: name a PEM file with it in SIGNKIT_CERTIFICATE_CHAIN_FILE", s.key.ID(), last.Issuer, last.Subject)
+	}
+	return chain, nil
+}
+
+func isRoot(c *x509.Certificate) bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
+
+// sign hashes the payload here. ECDSA signatures are r and s as one string, as JWS and COSE have them.
+func (s *session) sign(ctx context.Context, payload []byte) ([]byte, error) {
+	h := s.spec.hash.New()
+	h.Write(payload)
+	var opts crypto.SignerOpts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: s.spec.hash}
+	if _, ec := s.key.Public().(*ecdsa.PublicKey); ec {
+		opts = signature.ECDSAOptions{Hash: s.spec.hash, Format: signature.P1363}
+	}
+	return s.key.SignContext(ctx, h.Sum(nil), opts)
+}
+
+// codeOf sorts an error of the service's client into the contract's codes.
+func codeOf(err error) string {
+	var e *signpath.Error
+	switch {
+	case errors.Is(err, signpath.ErrTimeout) || errors.Is(err, context.DeadlineExceeded):
+		return codeTimeout
+	case !errors.As(err, &e):
+		return codeOther
+	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden:
+		return codeAccessDenied
+	case e.Status == http.StatusTooManyRequests:
+		return codeThrottled
+	case e.Status >= 400 && e.Status < 500:
+		return codeValidation
+	}
+	return codeOther
+}
