@@ -672,8 +672,10 @@ static struct conn *make_conn(void)
 	int theirs;
 	bool closed = gate_close();
 	if (!socket_pair(SOCK_STREAM, &conn->socket, &theirs)) {
+		int saved = errno;
 		gate_open(closed);
 		free(conn);
+		errno = saved;
 		return NULL;
 	}
 	char kind = WIRE_DATA_SOCKET;
@@ -786,6 +788,21 @@ void conn_discard(struct conn *conn)
 
 /* Round trips. */
 
+/* refused tells a token process that refused this one socket, for want of descriptors, from one that is gone. */
+static bool refused(const struct conn *conn)
+{
+	pthread_mutex_lock(&lock);
+	bool alive = conn->place == LISTED && state == READY && control_open();
+	pthread_mutex_unlock(&lock);
+	return alive;
+}
+
+/* failed says what a call returns whose socket failed: before the greeting it may be that this one was refused. */
+static CK_RV failed(const struct conn *conn)
+{
+	return !conn->greeted && refused(conn) ? CKR_HOST_MEMORY : lose(conn);
+}
+
 CK_RV conn_send(struct conn *conn, uint32_t call, uint64_t handle, uint64_t number, struct span a, struct span b)
 {
 	struct wire_request request = {.call = call, .length = (uint32_t)(a.length + b.length), .handle = handle, .number = number};
@@ -797,7 +814,7 @@ CK_RV conn_send(struct conn *conn, uint32_t call, uint64_t handle, uint64_t numb
 	if (!is_ours(&conn->socket))
 		return CKR_DEVICE_ERROR;
 	if (!send_all(conn->socket.fd, parts, 3))
-		return lose(conn);
+		return failed(conn);
 	return CKR_OK;
 }
 
@@ -828,15 +845,6 @@ static bool read_answer(struct conn *conn, struct wire_reply *header)
 	return header->kind == WIRE_ANSWER && header->length <= WIRE_MAX_PAYLOAD;
 }
 
-/* refused tells a token process that refused this one socket, for want of descriptors, from one that is gone. */
-static bool refused(const struct conn *conn)
-{
-	pthread_mutex_lock(&lock);
-	bool alive = conn->place == LISTED && state == READY && control_open();
-	pthread_mutex_unlock(&lock);
-	return alive;
-}
-
 CK_RV conn_receive(struct conn *conn, struct reply *reply)
 {
 	*reply = (struct reply){0};
@@ -844,7 +852,7 @@ CK_RV conn_receive(struct conn *conn, struct reply *reply)
 	if (!is_ours(&conn->socket))
 		return CKR_DEVICE_ERROR;
 	if (!read_hello(conn))
-		return conn->greeted || !refused(conn) ? lose(conn) : CKR_HOST_MEMORY;
+		return failed(conn);
 	if (!read_answer(conn, &header))
 		return lose(conn);
 	if (header.length > 0) {

@@ -142,39 +142,30 @@ static char **token_environment(bool secure)
 
 /* Where the program is. */
 
-static bool module_directory(char directory[PATH_MAX])
+static bool beside_module(char path[PATH_MAX])
 {
 	Dl_info info;
 	if (dladdr((void *)(uintptr_t)complain, &info) == 0 || info.dli_fname == NULL)
 		return false;
-	if (realpath(info.dli_fname, directory) == NULL)
+	if (realpath(info.dli_fname, path) == NULL)
 		return false;
-	char *slash = strrchr(directory, '/');
-	if (slash == NULL)
+	char *slash = strrchr(path, '/');
+	if (slash == NULL || slash + 1 + sizeof PROGRAM > path + PATH_MAX)
 		return false;
-	*slash = '\0';
-	return true;
+	memcpy(slash + 1, PROGRAM, sizeof PROGRAM);
+	return access(path, F_OK) == 0;
 }
 
-static bool join(char out[PATH_MAX], const char *directory)
-{
-	int length = snprintf(out, PATH_MAX, "%s/%s", directory, PROGRAM);
-	return length > 0 && length < PATH_MAX;
-}
-
+/* One buffer for all attempts: a thread of the host may have a stack of 16 KiB. */
 static void find_program(bool secure, char path[PATH_MAX])
 {
-	char directory[PATH_MAX];
-	if (!secure) {
-		const char *named = secure_getenv("SIGNKIT_TOKEND");
-		if (named != NULL && *named != '\0' && strlen(named) < PATH_MAX) {
-			memcpy(path, named, strlen(named) + 1);
-			return;
-		}
-		if (module_directory(directory) && join(path, directory) && access(path, F_OK) == 0)
-			return;
-	}
-	join(path, SIGNKIT_LIBRARY_DIR);
+	static const char installed[] = SIGNKIT_LIBRARY_DIR "/" PROGRAM;
+	_Static_assert(sizeof installed < PATH_MAX, "a path");
+	const char *named = secure ? NULL : secure_getenv("SIGNKIT_TOKEND");
+	if (named != NULL && *named != '\0' && strlen(named) < PATH_MAX)
+		memcpy(path, named, strlen(named) + 1);
+	else if (secure || !beside_module(path))
+		memcpy(path, installed, sizeof installed);
 }
 
 /* The two clones. */

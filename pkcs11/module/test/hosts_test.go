@@ -58,6 +58,9 @@ var hosts = []struct {
 	{name: "closes all descriptors", program: "descriptors", signatures: 2},
 	{name: "64 threads and C_Finalize", program: "threads", signatures: 128},
 	{name: "loads and unloads 200 times", program: "reload", signatures: 1, unloads: true},
+	{name: "loads and unloads 200 times, old kernel", program: "reload", args: []string{"old"}, signatures: 1, unloads: true},
+	{name: "signals every millisecond", program: "signals", signatures: 10},
+	{name: "small stacks", program: "small_stack", signatures: 10},
 	{name: "exports the same names", program: "interposed", signatures: 1},
 }
 
@@ -74,7 +77,7 @@ func TestHosts(t *testing.T) {
 				}
 				t.Parallel()
 				key := "demo/p-256"
-				if strings.HasPrefix(h.name, "signs") || strings.HasPrefix(h.name, "return") {
+				if strings.HasPrefix(h.name, "signs ") || strings.HasPrefix(h.name, "return") {
 					key = "demo/rsa-2048"
 				}
 				run := host{args: append([]string{v.program(t, h.program), v.module, key}, h.args...), env: []string{"RIGHT_TOKEN=" + shared.service.Token()}}

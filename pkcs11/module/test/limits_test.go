@@ -11,36 +11,45 @@ import (
 	"testing"
 )
 
-// TestLimits: a host without memory, processes or descriptors to spare gets
-// an answer, and lives.
+// TestLimits: a host without memory, threads, processes or descriptors to
+// spare gets an answer, and lives.
 func TestLimits(t *testing.T) {
-	v := shared.variant[0]
-	program := shared.program(t, "limits", "cc")
 	tests := []struct {
-		name  string
-		codes []int // 0: it signs, 3: a return value says that it cannot
+		name       string
+		code       int // 0: it signs, 3: a return value says that it cannot
+		signatures int
+		says       string
 	}{
-		{"memory", []int{3}},
-		{"processes", []int{3}},
-		{"two-at-start", []int{3}},
-		{"two-later", []int{0}},
+		{"memory", 3, 0, ""},
+		{"processes", 3, 0, "signkit: cannot start the token process"},
+		{"no-processes", 3, 0, "signkit: cannot start the token process"},
+		{"no-threads", 3, 0, "failed to create new OS thread"}, // says the token process
+		{"two-at-start", 3, 0, "signkit: cannot"},
+		{"two-later", 0, 1, ""},
+		{"operations", 0, 5, ""},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if test.name == "processes" && os.Geteuid() != 0 {
-				t.Skip("needs root to become a user without processes")
-			}
-			if test.name == "processes" {
-				openTo(t, shared.dir)
-			}
-			got := shared.run(t, host{args: []string{program, v.module, "demo/p-256", test.name}})
-			if got.code != test.codes[0] {
-				t.Errorf("ended with %d, want %v; stderr:\n%s", got.code, test.codes, got.stderr)
-			}
-			if got.code == 3 && !strings.Contains(got.stderr, "signkit") && test.name != "memory" {
-				t.Errorf("nothing says why: %q", got.stderr)
-			}
-		})
+	for _, v := range shared.variant {
+		for _, test := range tests {
+			t.Run(v.name+"/"+test.name, func(t *testing.T) {
+				v.need(t)
+				if test.name == "processes" {
+					if os.Geteuid() != 0 {
+						t.Skip("needs root to become a user without processes")
+					}
+					openTo(t, shared.dir)
+				}
+				got := shared.run(t, host{args: []string{v.program(t, "limits"), v.module, "demo/p-256", test.name}})
+				if got.code == 77 {
+					t.Skip(strings.TrimSpace(got.stderr))
+				}
+				if got.code != test.code || !strings.Contains(got.stderr, test.says) {
+					t.Errorf("ended with %d, want %d and %q; stderr:\n%s", got.code, test.code, test.says, got.stderr)
+				}
+				if n := shared.verify(t, got.stdout, "demo/p-256", "hello"); n != test.signatures {
+					t.Errorf("%d signatures, want %d", n, test.signatures)
+				}
+			})
+		}
 	}
 }
 
@@ -52,42 +61,51 @@ func openTo(t *testing.T, dir string) {
 	}
 }
 
-func TestSignals(t *testing.T) {
-	program := shared.program(t, "signals", "cc")
-	shared.mustRun(t, host{args: []string{program, shared.variant[0].module, "demo/p-256"}}, "demo/p-256", "hello", 10)
+// TestConsoleThatNobodyReads: a full pipe on standard error, or one without a
+// reader, does not keep a tool from signing, nor from learning that it cannot.
+func TestConsoleThatNobodyReads(t *testing.T) {
+	tests := []struct {
+		name, program, env string
+		code, signatures   int
+	}{
+		{"the log", "sign", "SIGNPATH_LOG_CONSOLE_LEVEL=verbose", 0, 2},
+		{"the module's own line", "cold", "SIGNKIT_TOKEND=/nonexistent/tokend", 3, 0},
+	}
+	for _, test := range tests {
+		for _, pipe := range []string{"full", "closed"} {
+			t.Run(test.name+"/"+pipe, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), bound)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, shared.program(t, test.program, "cc"), shared.variant[0].module, "demo/p-256")
+				var stdout bytes.Buffer
+				cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, unread(t, pipe == "full"), shared.environment(t, test.env)
+				if err := cmd.Run(); cmd.ProcessState.ExitCode() != test.code {
+					t.Errorf("%v, want %d", err, test.code)
+				}
+				if n := shared.verify(t, stdout.String(), "demo/p-256", "hello"); n != test.signatures {
+					t.Errorf("%d signatures", n)
+				}
+			})
+		}
+	}
 }
 
-// TestConsoleThatNobodyReads: a full pipe on standard error, or one without a
-// reader, does not keep a tool from signing.
-func TestConsoleThatNobodyReads(t *testing.T) {
-	program := shared.program(t, "sign", "cc")
-	for _, name := range []string{"full", "closed"} {
-		t.Run(name, func(t *testing.T) {
-			r, w, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer w.Close()
-			if name == "full" {
-				defer r.Close()
-				fill(t, w)
-			} else {
-				r.Close()
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), bound)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, program, shared.variant[0].module, "demo/p-256")
-			var stdout bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &stdout, w
-			cmd.Env = shared.environment(t, "SIGNPATH_LOG_CONSOLE_LEVEL=verbose")
-			if err := cmd.Run(); err != nil {
-				t.Fatal(err)
-			}
-			if n := shared.verify(t, stdout.String(), "demo/p-256", "hello"); n != 2 {
-				t.Errorf("%d signatures", n)
-			}
-		})
+// unread is a pipe that nobody reads: full, or without a reader.
+func unread(t *testing.T, full bool) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { w.Close() })
+	if !full {
+		r.Close()
+		return w
+	}
+	t.Cleanup(func() { r.Close() })
+	fill(t, w)
+	return w
 }
 
 func fill(t *testing.T, w *os.File) {
@@ -111,41 +129,57 @@ func fill(t *testing.T, w *os.File) {
 	}
 }
 
-// TestSecureExecution: a program with the rights of its file's owner must not
-// take a token process, or anything else, from the environment of its caller.
+// TestSecureExecution: a program with the rights of its file's owner must take
+// nothing from the environment of its caller: neither a token process nor
+// settings. It starts the one in the place that was compiled in.
 func TestSecureExecution(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to make a set-user-id program")
 	}
-	program := shared.program(t, "cold", "cc")
 	openTo(t, shared.dir)
-	privileged := filepath.Join(shared.dir, "privileged")
-	data, err := os.ReadFile(program)
-	if err != nil {
+	dir := filepath.Join(shared.dir, "secure")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(privileged, data, 0o755); err != nil {
+	module, report := filepath.Join(dir, "module.so"), filepath.Join(dir, "report")
+	if err := command("../../../scripts/build-module.sh", "--output", module, "--library-dir", dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(privileged, 0o755|os.ModeSetuid); err != nil {
-		t.Fatal(err)
-	}
-	proof := filepath.Join(shared.dir, "proof")
-	evil := filepath.Join(shared.dir, "evil")
-	if err := os.WriteFile(evil, []byte("#!/bin/sh\nid >"+proof+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(privileged, shared.variant[0].module, "demo/p-256")
+	copyFile(t, shared.program(t, "report", "cc", `-DREPORT_FILE="`+report+`"`), filepath.Join(dir, "signkit-tokend"), 0o755)
+	evil, privileged := filepath.Join(dir, "evil"), filepath.Join(dir, "privileged")
+	copyFile(t, shared.program(t, "report", "cc", `-DREPORT_FILE="`+evil+`.proof"`), evil, 0o755)
+	copyFile(t, shared.program(t, "cold", "cc"), privileged, 0o755|os.ModeSetuid)
+
+	cmd := exec.Command(privileged, module, "demo/p-256")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	cmd.Env = shared.environment(t, "SIGNKIT_TOKEND="+evil)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(proof); err == nil {
+	if code := cmd.ProcessState.ExitCode(); code != 4 {
+		t.Fatalf("ended with %d: %s", code, out)
+	}
+	for _, line := range readReport(t, report) {
+		if strings.HasPrefix(line, "environment=") {
+			t.Errorf("handed down: %s", line)
+		}
+	}
+	if _, err := os.Stat(evil + ".proof"); err == nil {
 		t.Error("the caller's program ran with the owner's rights")
 	}
-	if _, err := os.Stat("/usr/lib/signkit/signkit-tokend"); err != nil && !strings.Contains(string(out), "/usr/lib/signkit/signkit-tokend") {
-		t.Errorf("it looked elsewhere than in the compiled-in place: %s", out)
+}
+
+func copyFile(t *testing.T, from, to string, mode os.FileMode) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, mode.Perm()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(to, mode); err != nil {
+		t.Fatal(err)
 	}
 }

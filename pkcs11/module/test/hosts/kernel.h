@@ -113,7 +113,11 @@ __attribute__((unused)) static void deny_threads(void)
 __attribute__((unused)) static void deny_processes(void)
 {
 	struct sock_filter code[] = {
-		LOAD(nr), IS(SYS_clone3, 1, 0), IS(SYS_clone, 0, 1), ERROR(EPERM), ANSWER(SECCOMP_RET_ALLOW),
+		LOAD(nr),
+#ifdef SYS_fork
+		IS(SYS_fork, 0, 1), ERROR(EPERM), IS(SYS_vfork, 0, 1), ERROR(EPERM),
+#endif
+		IS(SYS_clone3, 0, 1), ERROR(EPERM), IS(SYS_clone, 0, 1), ERROR(EPERM), ANSWER(SECCOMP_RET_ALLOW),
 	};
 	filter(code, sizeof code / sizeof *code);
 }

@@ -20,6 +20,26 @@ static void *sign_until_lost(void *unused)
 	}
 }
 
+/* A text without end: the socket is full when nobody reads it. */
+static void *stream_until_lost(void *unused)
+{
+	(void)unused;
+	static CK_BYTE text[1 << 20];
+	CK_MECHANISM how = mechanism();
+	CK_BYTE signature[1024];
+	CK_ULONG length = sizeof signature;
+	CK_SESSION_HANDLE own = open_session();
+	OK(p11->C_SignInit(own, &how, key));
+	for (;;) {
+		CK_RV rv = p11->C_SignUpdate(own, text, sizeof text);
+		if (rv == CKR_DEVICE_ERROR)
+			break;
+		OK(rv);
+	}
+	WANT(p11->C_SignFinal(own, signature, &length), CKR_DEVICE_ERROR);
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -31,7 +51,7 @@ int main(int argc, char **argv)
 	key = find_key(session);
 	pthread_t threads[4];
 	for (int i = 0; i < 4; i++)
-		CHECK(pthread_create(&threads[i], NULL, sign_until_lost, NULL) == 0);
+		CHECK(pthread_create(&threads[i], NULL, i == 0 ? stream_until_lost : sign_until_lost, NULL) == 0);
 	pid_t token = token_process();
 	CHECK(token > 0);
 	CHECK(kill(token, number) == 0);
