@@ -28,8 +28,10 @@ func verbs() []func(*app) *cobra.Command {
 		newCertificateCommand,
 		newSignHashCommand,
 		newURICommand,
+		newSignCommand,
 		newVerifyCommand,
 		newDoctorCommand,
+		newGPGCommand,
 		newVersionCommand,
 	}
 }

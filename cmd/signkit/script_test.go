@@ -34,17 +34,21 @@ func TestMain(m *testing.M) {
 //	exits CODE COMMAND…           like exec, but demands that exit code
 //	eventually COMMAND…           runs COMMAND until it succeeds
 //
+// Scripts about gpg have the bridge in SIGNKIT_SCDAEMON and a TMPDIR of their own.
 // The condition [built:NAME] asks whether build/NAME is there (make build).
 // exits also demands that neither stream holds the token.
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
-	keys := sync.OnceValues(func() (string, error) { return makeKeys(dir) })
+	keys := sync.OnceValues(func() (string, error) { return makeKeys(filepath.Join(dir, "keys")) })
+	bridge := sync.OnceValues(func() (string, error) { return buildBridge(dir) })
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Condition:           scriptCondition,
-		Setup:               func(env *testscript.Env) error { return setUpScript(env, keys) },
+		Setup: func(env *testscript.Env) error {
+			return errors.Join(setUpScript(env, keys), setUpGPG(env, bridge))
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fault":          scriptFault,
 			"requests":       scriptRequests,

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"signkit/cmd/signkit/internal/gnupghome"
+)
+
+// buildBridge makes the program that gpg-agent starts, from the sources as they are now.
+func buildBridge(dir string) (string, error) {
+	path := filepath.Join(dir, bridgeProgram)
+	if out, err := exec.Command("go", "build", "-o", path, "../"+bridgeProgram).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the bridge: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// setUpGPG gives a script about gpg the bridge, and a TMPDIR that is short enough for sockets.
+// Agents that a failed script left there are ended.
+func setUpGPG(env *testscript.Env, bridge func() (string, error)) error {
+	if !strings.HasPrefix(filepath.Base(env.WorkDir), "script-gpg-") {
+		return nil
+	}
+	if _, err := exec.LookPath("gpg-agent"); err != nil {
+		return nil // the script skips itself
+	}
+	program, err := bridge()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("/tmp", "sk")
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		endAgents(dir)
+		os.RemoveAll(dir)
+	})
+	env.Setenv(bridgeVariable, program)
+	env.Setenv("TMPDIR", dir)
+	return nil
+}
+
+func endAgents(dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	homes, _ := filepath.Glob(filepath.Join(dir, "*", "gpg-agent.conf"))
+	for _, conf := range homes {
+		if home, err := gnupghome.Find(filepath.Dir(conf)); err == nil {
+			home.End(ctx)
+		}
+	}
+}
