@@ -129,7 +129,7 @@ func (b *bench) failNext(err error) {
 	b.next = err
 }
 
-func (b *bench) open(e keyfile.Entry) (Signer, error) {
+func (b *bench) open(_ context.Context, e keyfile.Entry) (Signer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.openings++

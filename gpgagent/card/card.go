@@ -33,9 +33,10 @@ type Signer interface {
 	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
-// Opener makes the signer of an entry of the key list. It is called when the key
-// signs first, and again only after it failed or the entry changed.
-type Opener func(keyfile.Entry) (Signer, error)
+// Opener makes the signer of an entry of the key list, within the time that the
+// context gives it. It is called when the key signs first, and again only after
+// it failed or the entry changed.
+type Opener func(context.Context, keyfile.Entry) (Signer, error)
 
 // Options are what a Card is made of.
 type Options struct {

@@ -108,12 +108,12 @@ func (s *Session) job(c *assuan.Call) (job, error) {
 
 // sign returns the signature as a card gives it, verified.
 func (c *Card) sign(ctx context.Context, j job) ([]byte, error) {
-	signer, err := c.signer(j.key.Entry)
+	ctx, cancel := context.WithTimeout(ctx, c.bound)
+	defer cancel()
+	signer, err := c.signer(ctx, j.key.Entry)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.bound)
-	defer cancel()
 	signature, err := signer.SignContext(ctx, j.digest, j.hash)
 	if err != nil {
 		return nil, err
@@ -161,14 +161,14 @@ type opened struct {
 	signer Signer
 }
 
-func (c *Card) signer(entry keyfile.Entry) (Signer, error) {
+func (c *Card) signer(ctx context.Context, entry keyfile.Entry) (Signer, error) {
 	o := c.opened(entry)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.signer != nil {
 		return o.signer, nil
 	}
-	signer, err := c.open(entry)
+	signer, err := c.open(ctx, entry)
 	if err != nil {
 		return nil, openError(err)
 	}

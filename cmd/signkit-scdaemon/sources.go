@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"signkit/gpgagent/assuan"
+	"signkit/gpgagent/card"
+	"signkit/gpgagent/keyfile"
+	"signkit/internal/caller"
+	"signkit/internal/config"
+	"signkit/internal/logging"
+	"signkit/internal/p11key"
+	"signkit/internal/signpath"
+)
+
+// sources opens keys where they lie: with the signing service or behind a
+// PKCS#11 module.
+type sources struct {
+	environ  []string
+	log      *slog.Logger
+	redactor *logging.Redactor
+	process  func() caller.Process
+
+	mu     sync.Mutex
+	client *signpath.Client // nil until the settings are right
+}
+
+func newSources(environ []string, log *slog.Logger, redactor *logging.Redactor) *sources {
+	agent := os.Getppid()
+	return &sources{environ: environ, log: log, redactor: redactor,
+		// All that can be known of who asks: gpg-agent does not tell for whom it does.
+		process: sync.OnceValue(func() caller.Process { return caller.Describe(agent, redactor.Redact) })}
+}
+
+func (s *sources) open(ctx context.Context, e keyfile.Entry) (card.Signer, error) {
+	public, err := e.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	if e.PKCS11 != nil {
+		return openModule(ctx, *e.PKCS11, public)
+	}
+	client, err := s.service()
+	if err != nil {
+		return nil, err
+	}
+	return client.KnownKey(e.SignPath.Project, e.SignPath.Policy, public)
+}
+
+// service is the client of the signing service, with the settings of
+// gpg-agent's environment. Wrong ones are read again each time: the file they
+// come from may have been put right.
+func (s *sources) service() (*signpath.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		return s.client, nil
+	}
+	cfg, err := config.Load(s.environ, "/")
+	if err != nil {
+		return nil, fmt.Errorf("reading the settings: %w", err)
+	}
+	client, err := signpath.New(cfg, signpath.Options{Logger: s.log, Redactor: s.redactor, Process: s.process})
+	if err != nil {
+		return nil, fmt.Errorf("%w (gpg-agent keeps the environment that it was started with: after a change, signkit gpg init starts it again)", err)
+	}
+	s.client = client
+	return client, nil
+}
+
+func (s *sources) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client != nil {
+		s.client.Close()
+	}
+}
+
+// openModule finds the key that was set up. Modules stay loaded until this
+// process ends.
+func openModule(ctx context.Context, p keyfile.PKCS11, public crypto.PublicKey) (card.Signer, error) {
+	module, err := p11key.Open(ctx, p11key.Options{Module: p.Module, Token: p.Token, Key: p.Key, PINFile: p.PINFile})
+	if err != nil {
+		return nil, moduleError(assuan.Configuration, err)
+	}
+	key, err := module.Find(ctx)
+	if err == nil && !samePublic(key.Public(), public) {
+		err = fmt.Errorf("%s is another key than the one that was set up; set it up again (signkit gpg init)", key.ID())
+	}
+	if err != nil {
+		return nil, moduleError(assuan.Configuration, errors.Join(err, module.Close()))
+	}
+	return moduleKey{key}, nil
+}
+
+func samePublic(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
+}
+
+// moduleKey gives the errors of a module the codes that gpg shows.
+type moduleKey struct{ key *p11key.Key }
+
+func (k moduleKey) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := k.key.SignContext(ctx, digest, opts)
+	if err != nil {
+		return nil, moduleError(assuan.NotOperational, err)
+	}
+	return signature, nil
+}
+
+func moduleError(otherwise assuan.Code, err error) error {
+	code := otherwise
+	switch {
+	case errors.Is(err, context.Canceled):
+		code = assuan.Canceled
+	case errors.Is(err, p11key.ErrTimeout):
+		code = assuan.Timeout
+	case errors.Is(err, p11key.ErrWrongSignature):
+		code = assuan.BadSignature
+	case errors.Is(err, p11key.ErrUnsupported):
+		code = assuan.DigestAlgorithm
+	case errors.Is(err, p11key.ErrDigestLength):
+		code = assuan.InvalidData
+	}
+	return &assuan.Error{Code: code, Err: err}
+}
