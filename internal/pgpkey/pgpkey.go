@@ -130,29 +130,37 @@ func certify(ctx context.Context, signer Signer, public *packet.PublicKey, id *p
 		seconds := uint32(lifetime)
 		signature.KeyLifetimeSecs = &seconds
 	}
-	private := &packet.PrivateKey{PublicKey: *public, PrivateKey: bound{ctx, signer}}
+	remote := &bound{ctx: ctx, signer: signer}
+	private := &packet.PrivateKey{PublicKey: *public, PrivateKey: remote}
 	random := false
 	config := &packet.Config{
 		Time: func() time.Time { return at },
 		// A salt protects signatures over what others wrote; a user id is one's own.
 		NonDeterministicSignaturesViaNotation: &random,
 	}
-	if err := signature.SignUserId(id.Id, public, private, config); err != nil {
+	err := signature.SignUserId(id.Id, public, private, config)
+	if err == nil {
+		err = remote.err // go-crypto loses the error of an RSA signer
+	}
+	if err != nil {
 		return fmt.Errorf("signing the user id: %w", err)
 	}
 	return nil
 }
 
-// bound is the signer as a crypto.Signer whose calls end with a context.
+// bound is the signer as a crypto.Signer whose calls end with a context. It remembers the error
+// of its last call.
 type bound struct {
 	ctx    context.Context
 	signer Signer
+	err    error
 }
 
-func (b bound) Public() crypto.PublicKey { return b.signer.Public() }
+func (b *bound) Public() crypto.PublicKey { return b.signer.Public() }
 
-func (b bound) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return b.signer.SignContext(b.ctx, digest, opts)
+func (b *bound) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
+	signature, b.err = b.signer.SignContext(b.ctx, digest, opts)
+	return signature, b.err
 }
 
 // selfSignatureHash is as strong as the key: apt and rpm refuse SHA-1.
@@ -237,7 +245,8 @@ func (k *Key) Armor() ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	w, err := armor.Encode(&b, openpgp.PublicKeyType, nil)
+	// With the checksum that the section leaves out: rpm before 4.20 takes no key without.
+	w, err := armor.EncodeWithChecksumOption(&b, openpgp.PublicKeyType, nil, true)
 	if err != nil {
 		return nil, err
 	}
