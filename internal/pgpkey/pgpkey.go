@@ -12,7 +12,6 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -56,15 +55,15 @@ func Create(ctx context.Context, signer Signer, o Options) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	signature := &packet.Signature{
-		SigType: packet.SigTypePositiveCert, PubKeyAlgo: public.PubKeyAlgo, Hash: selfSignatureHash(signer.Public()),
-		IssuerKeyId: &public.KeyId, FlagsValid: true, FlagCertify: true, FlagSign: true,
-		// SHA-512, SHA-384, SHA-256 (RFC 9580, section 9.5)
-		PreferredHash: []uint8{10, 9, 8},
+	at := now(o.Now)
+	seconds, err := lifetime(public, at, o.Expires)
+	if err != nil {
+		return nil, err
 	}
-	primary := true
-	signature.IsPrimaryId = &primary
-	if err := certify(ctx, signer, public, id, signature, now(o.Now), o.Expires); err != nil {
+	signature, err := certify(ctx, signer, public, id.Id, claims{
+		created: at, lifetime: seconds, flags: flagCertify | flagSign, primary: true, hashes: []byte{10, 9, 8},
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &Key{ids: []string{id.Id}, entity: &openpgp.Entity{
@@ -90,77 +89,23 @@ func Extend(ctx context.Context, signer Signer, data []byte, expires, at time.Ti
 		if len(identity.Revocations) > 0 {
 			continue
 		}
-		renewed := renew(identity.SelfSignature, selfSignatureHash(signer.Public()))
+		said := claimsOf(identity.SelfSignature)
 		// It must be later than the one before, or readers take that.
-		signed := now(at)
-		if before := identity.SelfSignature.CreationTime; !signed.After(before) {
-			signed = before.Add(time.Second)
+		said.created = now(at)
+		if before := identity.SelfSignature.CreationTime; !said.created.After(before) {
+			said.created = before.Add(time.Second)
 		}
-		if err := certify(ctx, signer, key.entity.PrimaryKey, identity.UserId, renewed, signed, expires); err != nil {
+		if said.lifetime, err = lifetime(key.entity.PrimaryKey, said.created, expires); err != nil {
+			return nil, err
+		}
+		renewed, err := certify(ctx, signer, key.entity.PrimaryKey, identity.UserId.Id, said)
+		if err != nil {
 			return nil, err
 		}
 		identity.SelfSignature = renewed
 		identity.Signatures = append([]*packet.Signature{renewed}, identity.Signatures...)
 	}
 	return key, nil
-}
-
-// renew copies what a self-signature says about the key and its owner.
-func renew(old *packet.Signature, hash crypto.Hash) *packet.Signature {
-	return &packet.Signature{
-		SigType: packet.SigTypePositiveCert, PubKeyAlgo: old.PubKeyAlgo, Hash: hash, IssuerKeyId: old.IssuerKeyId,
-		PreferredSymmetric: old.PreferredSymmetric, PreferredHash: old.PreferredHash,
-		PreferredCompression: old.PreferredCompression, IsPrimaryId: old.IsPrimaryId,
-		KeyserverPrefsValid: old.KeyserverPrefsValid, KeyserverPrefNoModify: old.KeyserverPrefNoModify,
-		PreferredKeyserver: old.PreferredKeyserver,
-		FlagsValid:         true, FlagCertify: true, FlagSign: true, FlagAuthenticate: old.FlagAuthenticate,
-		SEIPDv1: old.SEIPDv1,
-	}
-}
-
-// certify completes and makes a self-signature.
-func certify(ctx context.Context, signer Signer, public *packet.PublicKey, id *packet.UserId,
-	signature *packet.Signature, at, expires time.Time) error {
-	signature.CreationTime = at
-	if !expires.IsZero() {
-		lifetime := int64(expires.Sub(public.CreationTime) / time.Second)
-		if lifetime <= 0 || lifetime > 1<<32-1 || !expires.After(at) {
-			return fmt.Errorf("the end of the key, %s, is not after its beginning and the present time", expires.UTC().Format(time.DateOnly))
-		}
-		seconds := uint32(lifetime)
-		signature.KeyLifetimeSecs = &seconds
-	}
-	remote := &bound{ctx: ctx, signer: signer}
-	private := &packet.PrivateKey{PublicKey: *public, PrivateKey: remote}
-	random := false
-	config := &packet.Config{
-		Time: func() time.Time { return at },
-		// A salt protects signatures over what others wrote; a user id is one's own.
-		NonDeterministicSignaturesViaNotation: &random,
-	}
-	err := signature.SignUserId(id.Id, public, private, config)
-	if err == nil {
-		err = remote.err // go-crypto loses the error of an RSA signer
-	}
-	if err != nil {
-		return fmt.Errorf("signing the user id: %w", err)
-	}
-	return nil
-}
-
-// bound is the signer as a crypto.Signer whose calls end with a context. It remembers the error
-// of its last call.
-type bound struct {
-	ctx    context.Context
-	signer Signer
-	err    error
-}
-
-func (b *bound) Public() crypto.PublicKey { return b.signer.Public() }
-
-func (b *bound) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
-	signature, b.err = b.signer.SignContext(b.ctx, digest, opts)
-	return signature, b.err
 }
 
 // selfSignatureHash is as strong as the key: apt and rpm refuse SHA-1.
