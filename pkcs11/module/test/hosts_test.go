@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"math/big"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -253,36 +252,4 @@ func TestRequests(t *testing.T) {
 	if requests := shared.service.Requests(); len(requests) != 0 {
 		t.Errorf("a listing made requests: %+v", requests)
 	}
-}
-
-// TestMemory runs hosts under checkers of memory and undefined behaviour.
-func TestMemory(t *testing.T) {
-	programs := map[string]int{"sign": 2, "rules": 3, "fork_after": 7}
-	t.Run("valgrind", func(t *testing.T) {
-		if _, err := exec.LookPath("valgrind"); err != nil {
-			t.Skip("there is no valgrind")
-		}
-		for name, n := range programs {
-			t.Run(name, func(t *testing.T) {
-				h := host{
-					prefix: []string{"valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"},
-					args:   []string{shared.program(t, name, "cc"), shared.variant[0].module, "demo/rsa-2048"},
-				}
-				shared.mustRun(t, h, "demo/rsa-2048", "hello", n)
-			})
-		}
-	})
-	t.Run("sanitizers", func(t *testing.T) {
-		flags := []string{"-fsanitize=address,undefined", "-fno-sanitize-recover=all"}
-		if err := shared.compile("sanitized", "cc", flags, nil); err != nil {
-			t.Fatal(err)
-		}
-		v := shared.variant[len(shared.variant)-1]
-		for name, n := range programs {
-			t.Run(name, func(t *testing.T) {
-				h := host{args: []string{shared.program(t, name, "cc", flags...), v.module, "demo/rsa-2048"}, env: []string{"ASAN_OPTIONS=detect_leaks=0"}}
-				shared.mustRun(t, h, "demo/rsa-2048", "hello", n)
-			})
-		}
-	})
 }

@@ -96,7 +96,8 @@ func run(m *testing.M) (int, error) {
 // build makes the module with the local compiler and with that of musl, each
 // with the token process beside it; the shipped one is what make build made.
 func (b *bench) build() error {
-	if err := b.compile("local", "cc", nil, nil); err != nil {
+	local, err := b.make("local", "cc", nil, nil)
+	if err != nil {
 		return err
 	}
 	shipped := variant{name: "shipped", compiler: "cc", module: "../../../build/libsignkit-pkcs11.so"}
@@ -109,14 +110,14 @@ func (b *bench) build() error {
 	// Kernel headers for hosts are the machine's: musl brings none.
 	headers := []string{"-idirafter", "/usr/include", "-idirafter", "/usr/include/" + machine() + "-linux-gnu"}
 	foreign := variant{name: "shipped on musl", compiler: "musl-gcc", module: shipped.module, host: headers, why: shipped.why}
+	musl := variant{name: "musl"}
 	if _, err := exec.LookPath("musl-gcc"); err != nil {
-		missing := "there is no musl-gcc (musl-tools)"
-		foreign.why = missing
-		b.variant = append(b.variant, shipped, foreign, variant{name: "musl", why: missing})
-		return nil
+		foreign.why, musl.why = "there is no musl-gcc (musl-tools)", "there is no musl-gcc (musl-tools)"
+	} else if musl, err = b.make("musl", "musl-gcc", nil, headers); err != nil {
+		return err
 	}
-	b.variant = append(b.variant, shipped, foreign)
-	return b.compile("musl", "musl-gcc", nil, headers)
+	b.variant = []variant{local, shipped, foreign, musl}
+	return nil
 }
 
 // machine is the first part of a Debian folder's name.
@@ -124,27 +125,34 @@ func machine() string {
 	return map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
 }
 
-// compile makes a variant; flags are for the module and its hosts, more for its hosts.
-func (b *bench) compile(name, compiler string, flags, more []string) error {
-	dir := filepath.Join(b.dir, name)
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
+// compile makes a variant for one test.
+func (b *bench) compile(t *testing.T, name, compiler string, flags, hostFlags []string) variant {
+	t.Helper()
+	v, err := b.make(name, compiler, flags, hostFlags)
+	if err != nil {
+		t.Fatal(err)
 	}
-	v := variant{name: name, module: filepath.Join(dir, "libsignkit-pkcs11.so"), compiler: compiler, host: append(more, flags...)}
-	args := append([]string{"--output", v.module, "--cc", compiler, "--"}, flags...)
-	if err := command("../../../scripts/build-module.sh", args...); err != nil {
-		return err
-	}
-	b.variant = append(b.variant, v)
-	return b.tokend(filepath.Join(dir, "signkit-tokend"))
+	return v
 }
 
-// tokend puts the token process beside a module.
-func (b *bench) tokend(path string) error {
-	if len(b.variant) > 1 {
-		return os.Link(filepath.Join(b.dir, "local", "signkit-tokend"), path)
+// make builds the module; flags are for it and its hosts, hostFlags for these alone.
+func (b *bench) make(name, compiler string, flags, hostFlags []string) (variant, error) {
+	dir := filepath.Join(b.dir, name)
+	v := variant{name: name, module: filepath.Join(dir, "libsignkit-pkcs11.so"), compiler: compiler, host: append(hostFlags, flags...)}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return v, err
 	}
-	return command("env", "CGO_ENABLED=0", "go", "build", "-o", path, "signkit/cmd/signkit-tokend")
+	args := append([]string{"--output", v.module, "--cc", compiler, "--"}, flags...)
+	if err := command("../../../scripts/build-module.sh", args...); err != nil {
+		return v, err
+	}
+	first, tokend := filepath.Join(b.dir, "signkit-tokend"), filepath.Join(dir, "signkit-tokend")
+	if _, err := os.Stat(first); err != nil {
+		if err := command("env", "CGO_ENABLED=0", "go", "build", "-o", first, "signkit/cmd/signkit-tokend"); err != nil {
+			return v, err
+		}
+	}
+	return v, os.Link(first, tokend)
 }
 
 func command(name string, args ...string) error {
