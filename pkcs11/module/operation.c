@@ -169,6 +169,8 @@ static bool has_operation(CK_SESSION_HANDLE session)
 static CK_RV add(const struct visit *visit, CK_SESSION_HANDLE session, struct conn *conn, const struct reply *reply)
 {
 	uint64_t flags = 0;
+	if (reply->value == 0 || reply->value > WIRE_MAX_PAYLOAD)
+		return CKR_DEVICE_ERROR; /* no signature is that long, and an empty one would look like success */
 	struct operation *operation = calloc(1, sizeof *operation);
 	if (operation == NULL)
 		return CKR_HOST_MEMORY;
