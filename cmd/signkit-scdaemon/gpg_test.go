@@ -112,8 +112,8 @@ func TestGPGHashes(t *testing.T) {
 	}
 }
 
-// Sixty-two parallel jobs on a CI machine must all succeed: gpg-agent gives each
-// client a connection of its own.
+// Parallel jobs of a CI machine must all succeed: gpg-agent gives each client a
+// connection of its own.
 func TestParallelGPG(t *testing.T) {
 	for _, test := range []struct {
 		name              string

@@ -27,6 +27,9 @@ import (
 // patience is for what does not hang: far more than it takes.
 const patience = 2 * time.Minute
 
+// noRaceDelay is a setting of the race detector, in GORACE.
+const noRaceDelay = "atexit_sleep_ms=0"
+
 // TestMain makes this binary the bridge where it is started as one.
 func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
@@ -39,6 +42,8 @@ func TestMain(m *testing.M) {
 		fmt.Println("dumpable", dumpable, err)
 		os.Exit(0)
 	}
+	// A program with the race detector otherwise waits a second before it ends.
+	os.Setenv("GORACE", noRaceDelay)
 	os.Exit(m.Run())
 }
 
@@ -88,7 +93,7 @@ func newGnuPG(t *testing.T, s *mockapi.Server, policies []string, settings ...st
 	}
 	g := &gnupg{t: t, dir: dir, keys: map[string]*pgpkey.Key{}}
 	g.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GNUPGHOME=" + dir, "LANG=C.UTF-8",
-		"GORACE=log_path=" + filepath.Join(dir, "race"), "SIGNPATH_LOG_FILE_LEVEL=info"}
+		"GORACE=" + noRaceDelay + " log_path=" + filepath.Join(dir, "race"), "SIGNPATH_LOG_FILE_LEVEL=info"}
 	if s != nil {
 		g.env = append(g.env, s.Environment()...)
 	}
