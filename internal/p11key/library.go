@@ -31,6 +31,8 @@ type library struct {
 	place chan struct{}
 	// alone is held by the one that takes all places.
 	alone chan struct{}
+	// released wakes those who wait because the token allows no more sessions.
+	released chan struct{}
 	// starting and login are held during C_Initialize and C_Login, which may hang: only
 	// goroutines that can be left behind wait for them.
 	starting, login sync.Mutex
@@ -82,7 +84,7 @@ func load(path string) (*library, error) {
 }
 
 func newLibrary(path string, ctx *pkcs11.Ctx) *library {
-	return &library{path: path, ctx: ctx, place: make(chan struct{}, places), alone: make(chan struct{}, 1),
+	return &library{path: path, ctx: ctx, place: make(chan struct{}, places), alone: make(chan struct{}, 1), released: make(chan struct{}, places),
 		refused: map[string][32]byte{}, pools: map[*pool]struct{}{}}
 }
 

@@ -26,8 +26,7 @@ const (
 )
 
 // hsm is a SoftHSM with these tokens: "keys" has a key of each kind, without certificates;
-// "single" has one key; "bare" has keys without public key objects; "twins" two keys of one
-// name; "empty" none; two are called "double".
+// "single" has one key; "twins" two keys of one name; "empty" none; two are called "double".
 var hsm struct {
 	why, dir     string // why there is none
 	module, shim string
@@ -67,12 +66,16 @@ func makeHSM() error {
 	if err := os.WriteFile(filepath.Join(hsm.dir, "pin"), []byte(pin+"\n"), 0o600); err != nil {
 		return err
 	}
-	for _, token := range []string{"keys", "single", "bare", "twins", "empty", "double", "double"} {
-		if err := run("softhsm2-util", "--init-token", "--free", "--label", token, "--pin", pin, "--so-pin", "87654321"); err != nil {
+	for _, token := range []string{"keys", "single", "twins", "empty", "double", "double"} {
+		if err := makeToken(token); err != nil {
 			return err
 		}
 	}
 	return errors.Join(makeKeys(), makeShim())
+}
+
+func makeToken(label string) error {
+	return run("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", "87654321")
 }
 
 func makeKeys() error {
@@ -83,9 +86,6 @@ func makeKeys() error {
 		{"keys", "EC:secp384r1", "p-384", "03"},
 		{"keys", "EC:secp521r1", "p-521", "04"},
 		{"single", "EC:prime256v1", "only", "05"},
-		{"bare", "rsa:2048", "rsa", "06"},
-		{"bare", "EC:prime256v1", "ec", "07"},
-		{"bare", "EC:prime256v1", "certified", "08"},
 		{"twins", "EC:prime256v1", "twin", "09"},
 		{"twins", "EC:prime256v1", "twin", "0a"},
 	} {

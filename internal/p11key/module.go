@@ -31,7 +31,7 @@ func Open(ctx context.Context, o Options) (*Module, error) {
 		return nil, err
 	}
 	m := &Module{options: o, library: l}
-	m.sessions = newPool(m)
+	m.sessions = &pool{module: m}
 	l.mu.Lock()
 	l.pools[m.sessions] = struct{}{}
 	l.mu.Unlock()

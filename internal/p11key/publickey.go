@@ -95,26 +95,32 @@ var curves = []struct {
 	{asn1.ObjectIdentifier{1, 3, 132, 0, 35}, elliptic.P521()},
 }
 
-// ecdsaKey reads a named curve and an uncompressed point. The point is a DER OCTET STRING;
-// some modules leave its header out.
+// ecdsaKey reads a named curve and an uncompressed point.
 func ecdsaKey(params, point []byte) (crypto.PublicKey, error) {
 	var oid asn1.ObjectIdentifier
 	if rest, err := asn1.Unmarshal(params, &oid); err != nil || len(rest) > 0 {
 		return nil, fmt.Errorf("%w: CKA_EC_PARAMS %x names no curve", ErrUnsupported, params)
 	}
-	var wrapped []byte
-	if rest, err := asn1.Unmarshal(point, &wrapped); err != nil || len(rest) > 0 {
-		wrapped = point
-	}
 	for _, c := range curves {
-		if !c.oid.Equal(oid) {
-			continue
+		if c.oid.Equal(oid) {
+			return readPoint(c.curve, point)
 		}
-		key, err := ecdsa.ParseUncompressedPublicKey(c.curve, wrapped)
-		if err != nil {
-			return nil, fmt.Errorf("reading CKA_EC_POINT: %w", err)
-		}
-		return key, nil
 	}
 	return nil, fmt.Errorf("%w: curve %s", ErrUnsupported, oid)
+}
+
+// readPoint takes a point in a DER OCTET STRING, and one without: some modules leave the
+// header out. (A bare point can look like an OCTET STRING: it begins with the same 04.)
+func readPoint(curve elliptic.Curve, point []byte) (crypto.PublicKey, error) {
+	var inner []byte
+	if rest, err := asn1.Unmarshal(point, &inner); err == nil && len(rest) == 0 {
+		if key, err := ecdsa.ParseUncompressedPublicKey(curve, inner); err == nil {
+			return key, nil
+		}
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+	if err != nil {
+		return nil, fmt.Errorf("reading CKA_EC_POINT: %w", err)
+	}
+	return key, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/miekg/pkcs11"
@@ -19,22 +20,16 @@ type session struct {
 	generation int // of the pool
 }
 
-// pool keeps the sessions of one Module for the next operation. All its methods but
-// generationNow call the module.
+// pool keeps the sessions of one Module for the next operation. Most of its methods call the
+// module.
 type pool struct {
 	module *Module
-	// released wakes those who wait because the token has no more sessions.
-	released chan struct{}
 
-	mu         sync.Mutex
+	mu         sync.Mutex // not held during a call of the module
 	idle       []*session
-	busy       int
+	busy       int  // in use, or being opened
 	generation int  // counts reopenings; sessions of an earlier one are not used again
 	loggedIn   bool // a session of this generation has logged in
-}
-
-func newPool(m *Module) *pool {
-	return &pool{module: m, released: make(chan struct{}, places)}
 }
 
 func (p *pool) generationNow() int {
@@ -44,9 +39,10 @@ func (p *pool) generationNow() int {
 }
 
 // take gives an idle session, or a new one. Where the token allows no more, it waits until
-// one is given back.
+// one is given back, to any pool of the module.
 func (p *pool) take(ctx context.Context) (*session, error) {
-	for {
+	l := p.module.library
+	for last := false; ; {
 		if s := p.takeIdle(); s != nil {
 			return s, nil
 		}
@@ -57,15 +53,18 @@ func (p *pool) take(ctx context.Context) (*session, error) {
 		if !isCode(err, pkcs11.CKR_SESSION_COUNT) {
 			return nil, err
 		}
-		idle, busy := p.count()
-		if idle > 0 || p.module.library.reclaim(p) {
+		if l.reclaim() {
 			continue
 		}
-		if busy == 0 {
-			return nil, fmt.Errorf("%w; other programs use the token's sessions", err)
+		if !l.inUse() {
+			if last {
+				return nil, fmt.Errorf("%w; other programs use the token's sessions", err)
+			}
+			last = true // the last one may have been closed just now
+			continue
 		}
 		select {
-		case <-p.released:
+		case <-l.released:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %w: %w", ErrTimeout, err, ctx.Err())
 		}
@@ -87,39 +86,21 @@ func (p *pool) takeIdle() *session {
 	return nil
 }
 
-func (p *pool) count() (idle, busy int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.idle), p.busy
-}
-
-// reclaim closes the idle sessions of all other pools, and reports whether there were any.
-func (l *library) reclaim(asking *pool) bool {
-	l.mu.Lock()
-	pools := maps.Clone(l.pools)
-	l.mu.Unlock()
-	found := false
-	for p := range pools {
-		if p != asking && p.closeIdle() {
-			found = true
-		}
-	}
-	return found
-}
-
-func (p *pool) closeIdle() bool {
-	p.mu.Lock()
-	idle := p.idle
-	p.idle = nil
-	p.mu.Unlock()
-	for _, s := range idle {
-		p.module.closeSession(s)
-	}
-	return len(idle) > 0
-}
-
 // open makes a session and logs in where that has not been done.
 func (p *pool) open() (*session, error) {
+	p.mu.Lock()
+	p.busy++
+	generation := p.generation
+	p.mu.Unlock()
+	s, err := p.openSession(generation)
+	if err != nil {
+		p.ended()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (p *pool) openSession(generation int) (*session, error) {
 	m := p.module
 	if err := m.library.initialize(); err != nil { // another user's restart may have failed half way
 		return nil, err
@@ -128,9 +109,7 @@ func (p *pool) open() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	s := &session{token: t, epoch: m.library.currentEpoch(), generation: p.generation}
-	p.mu.Unlock()
+	s := &session{token: t, epoch: m.library.currentEpoch(), generation: generation}
 	s.handle, err = m.library.ctx.OpenSession(t.slot, pkcs11.CKF_SERIAL_SESSION)
 	if err != nil {
 		return nil, fmt.Errorf("%s: C_OpenSession: %w", m.options.tokenName(), err)
@@ -139,9 +118,6 @@ func (p *pool) open() (*session, error) {
 		_ = m.library.ctx.CloseSession(s.handle)
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.busy++
 	return s, nil
 }
 
@@ -151,11 +127,13 @@ func (p *pool) login(s *session) error {
 	p.mu.Lock()
 	trust := p.loggedIn && s.generation == p.generation
 	p.mu.Unlock()
+	if trust && p.isUser(s) {
+		return nil
+	}
 	if trust {
-		info, err := p.module.library.ctx.GetSessionInfo(s.handle)
-		if err == nil && (info.State == pkcs11.CKS_RO_USER_FUNCTIONS || info.State == pkcs11.CKS_RW_USER_FUNCTIONS) {
-			return nil
-		}
+		// The last session was closed: that has logged out, and made the handles of keys invalid.
+		p.drop(s.generation)
+		s.generation = p.generationNow()
 	}
 	if err := p.module.logIn(s, pkcs11.CKU_USER); err != nil {
 		return err
@@ -168,21 +146,35 @@ func (p *pool) login(s *session) error {
 	return nil
 }
 
+func (p *pool) isUser(s *session) bool {
+	if !s.token.has(pkcs11.CKF_LOGIN_REQUIRED) && p.module.options.PINFile == "" {
+		return true // no login has been made, and none is wanted
+	}
+	info, err := p.module.library.ctx.GetSessionInfo(s.handle)
+	return err == nil && (info.State == pkcs11.CKS_RO_USER_FUNCTIONS || info.State == pkcs11.CKS_RW_USER_FUNCTIONS)
+}
+
 // give takes a session back. One that failed or was late is closed, and not used again.
 func (p *pool) give(s *session, fit bool) {
-	m := p.module
 	p.mu.Lock()
-	p.busy--
 	keep := fit && s.generation == p.generation
 	if keep {
 		p.idle = append(p.idle, s)
 	}
 	p.mu.Unlock()
 	if !keep {
-		m.closeSession(s)
+		p.module.closeSession(s)
 	}
+	p.ended()
+}
+
+// ended counts a session that is not busy any more, and wakes who waits for that.
+func (p *pool) ended() {
+	p.mu.Lock()
+	p.busy--
+	p.mu.Unlock()
 	select {
-	case p.released <- struct{}{}:
+	case p.module.library.released <- struct{}{}:
 	default: // as many wake-ups as can be waited for are there already
 	}
 }
@@ -201,9 +193,49 @@ func (p *pool) drop(generation int) {
 	}
 }
 
+// closeIdle reports whether there were any.
+func (p *pool) closeIdle() bool {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, s := range idle {
+		p.module.closeSession(s)
+	}
+	return len(idle) > 0
+}
+
 // closeSession leaves handles of an earlier C_Initialize alone: the number may be another's.
 func (m *Module) closeSession(s *session) {
 	if s.epoch == m.library.currentEpoch() {
 		_ = m.library.ctx.CloseSession(s.handle)
 	}
+}
+
+// reclaim closes the idle sessions of all pools, and reports whether there were any.
+func (l *library) reclaim() bool {
+	found := false
+	for _, p := range l.allPools() {
+		found = p.closeIdle() || found
+	}
+	return found
+}
+
+// inUse reports whether any pool has a session that will be given back.
+func (l *library) inUse() bool {
+	for _, p := range l.allPools() {
+		p.mu.Lock()
+		busy := p.busy
+		p.mu.Unlock()
+		if busy > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *library) allPools() []*pool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.pools))
 }
