@@ -58,9 +58,7 @@ func (a *app) patient(args []string, sign bool) (doctor.Patient, error) {
 	if path, ok := installed("libsignkit-pkcs11.so"); ok {
 		p.Module = path
 	}
-	if named := a.environment("SIGNKIT_SCDAEMON"); named != "" {
-		p.Bridge = a.absolute(named)
-	} else if path, ok := installed("signkit-scdaemon"); ok {
+	if path, err := a.bridge(); err == nil {
 		p.Bridge = path
 	}
 	return p, nil

@@ -13,11 +13,12 @@ func newGPGExtendCommand(a *app) *cobra.Command {
 	var file, expires, output string
 	var pkcs11 pkcs11Flags
 	cmd := &cobra.Command{
-		Use:   "extend [PROJECT/POLICY] --public-key FILE",
+		Use:   "extend [PROJECT/POLICY]",
 		Short: "Give a GPG public key a later end, with the same fingerprint",
 		Long: `Give a GPG public key a later end: a new self-signature by the remote key. The fingerprint
-stays. FILE is replaced unless --output names another one. Those who verify need the new file;
-what was signed before stays valid with it.`,
+stays. FILE is replaced unless --output names another one; without --public-key the service's
+public key is taken. Those who verify need the new file; what was signed before stays valid
+with it.`,
 		Example:           `  signkit gpg extend my-project/release-signing --public-key release.asc --expires 2y`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeKeys,
@@ -26,11 +27,11 @@ what was signed before stays valid with it.`,
 			if err != nil {
 				return err
 			}
-			if file == "" {
-				return withHint(usageError("no --public-key"), "name the file that signkit gpg create or export has written")
-			}
 			if output == "" {
 				output = file
+			}
+			if output == "" {
+				return withHint(usageError("no --public-key and no --output"), "name the file that is to be extended, or where the new one goes")
 			}
 			return a.extendGPGKey(cmd.Context(), args, pkcs11, file, end, output)
 		},
@@ -44,16 +45,13 @@ what was signed before stays valid with it.`,
 }
 
 func (a *app) extendGPGKey(ctx context.Context, args []string, p pkcs11Flags, file string, end time.Time, output string) error {
-	old, err := a.readPublicKey(file)
-	if err != nil {
-		return err
-	}
 	list, done, err := a.sources(ctx, args, p)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := belongs(list[0], old); err != nil {
+	old, err := a.oldPublicKey(ctx, list[0], file)
+	if err != nil {
 		return err
 	}
 	data, err := old.Binary()
@@ -65,4 +63,16 @@ func (a *app) extendGPGKey(ctx context.Context, args []string, p pkcs11Flags, fi
 		return err
 	}
 	return a.keepPublicKey(list[0], key, output)
+}
+
+// oldPublicKey is that of the file, or of the service.
+func (a *app) oldPublicKey(ctx context.Context, s *source, file string) (*pgpkey.Key, error) {
+	if file == "" {
+		return a.servicePublicKey(ctx, s)
+	}
+	key, err := a.readPublicKey(file)
+	if err != nil {
+		return nil, err
+	}
+	return key, belongs(s, key)
 }

@@ -19,8 +19,8 @@ const errorsShown = 5
 type gpgStatus struct {
 	Home     string   `json:"homedir"`
 	AgentPID string   `json:"agentPid"` // "" when none runs
-	Bridge   string   `json:"bridge"`   // its version, or what is wrong
 	BridgeOK bool     `json:"bridgeAnswers"`
+	Bridge   string   `json:"bridgeError,omitempty"`
 	Keys     []gpgRow `json:"keys"`
 	Errors   []string `json:"lastErrors"`
 }
@@ -102,11 +102,11 @@ func (a *app) statusOf(ctx context.Context, home *gnupghome.Home) (*gpgStatus, e
 	if err != nil {
 		return nil, gpgHints(err)
 	}
-	version, err := home.BridgeVersion(ctx)
-	s.Bridge, s.BridgeOK = version, err == nil
-	if err != nil {
+	if _, err := home.BridgeVersion(ctx); err != nil {
 		s.Bridge = err.Error()
+		return s, nil
 	}
+	s.BridgeOK = true
 	return s, nil
 }
 
@@ -118,7 +118,7 @@ func (a *app) showStatus(s *gpgStatus) error {
 	if a.ui.json {
 		return errors.Join(a.ui.document(s), failed)
 	}
-	agent, bridge := "running (process "+s.AgentPID+")", "answers (version "+s.Bridge+")"
+	agent, bridge := "running (process "+s.AgentPID+")", "answers"
 	switch {
 	case s.AgentPID == "":
 		agent, bridge = "not running; gpg starts it in the environment of that moment", "not running"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"signkit/internal/pgpkey"
 	"signkit/internal/signpath"
 )
 
@@ -36,7 +38,7 @@ lists a policy only to users who are submitters of it.`,
 			if len(keys) == 0 && len(args) > 0 {
 				return noPolicy(args[0])
 			}
-			return a.showPolicies(keys)
+			return a.showPolicies(cmd.Context(), keys)
 		},
 	}
 	a.jsonFlag(cmd)
@@ -68,6 +70,15 @@ type policyRow struct {
 	Kind        string       `json:"kind"` // "x509" or "gpg"
 	Permission  string       `json:"permission"`
 	Certificate *certificate `json:"certificate,omitempty"`
+	GPG         *gpgIdentity `json:"gpg,omitempty"`
+}
+
+// gpgIdentity is what people ask about a GPG public key.
+type gpgIdentity struct {
+	Fingerprint string     `json:"fingerprint"`
+	UserID      string     `json:"userId"`
+	Created     time.Time  `json:"created"`
+	Expires     *time.Time `json:"expires,omitempty"`
 }
 
 // certificate is what people ask about an X.509 certificate.
@@ -80,10 +91,14 @@ type certificate struct {
 	SHA256    string    `json:"sha256"`
 }
 
-func (a *app) showPolicies(keys []*signpath.Key) error {
+func (a *app) showPolicies(ctx context.Context, keys []*signpath.Key) error {
 	rows := []policyRow{}
 	for _, key := range keys {
-		rows = append(rows, rowOf(key))
+		row := rowOf(key)
+		if key.IsGPG() {
+			row.GPG = a.gpgIdentity(ctx, key)
+		}
+		rows = append(rows, row)
 	}
 	if a.ui.json {
 		return a.ui.document(map[string]any{"policies": rows})
@@ -117,14 +132,40 @@ func rowOf(key *signpath.Key) policyRow {
 	return row
 }
 
-// expiry is the end of the certificate, with a word where it is near or past.
-func (r policyRow) expiry(now time.Time) string {
-	if r.Certificate == nil {
-		return "-"
+// gpgIdentity asks the service for the public key of a policy; nil, with a warning, where that
+// is not to be had.
+func (a *app) gpgIdentity(ctx context.Context, key *signpath.Key) *gpgIdentity {
+	data, err := a.service.GPGPublicKey(ctx, key.ProjectSlug(), key.PolicySlug())
+	if err != nil {
+		a.ui.warning("the GPG public key of %s: %v", key.ID(), err)
+		return nil
 	}
-	return expiryText(r.Certificate.NotAfter, now)
+	public, err := pgpkey.Parse(data)
+	if err != nil {
+		a.ui.warning("the GPG public key of %s: %v", key.ID(), err)
+		return nil
+	}
+	g := &gpgIdentity{Fingerprint: public.Fingerprint(), UserID: public.UserID(), Created: public.Created()}
+	if end := public.Expires(); !end.IsZero() {
+		g.Expires = &end
+	}
+	return g
 }
 
+// expiry is the end of the certificate or GPG key.
+func (r policyRow) expiry(now time.Time) string {
+	switch {
+	case r.Certificate != nil:
+		return expiryText(r.Certificate.NotAfter, now)
+	case r.GPG == nil:
+		return "unknown"
+	case r.GPG.Expires == nil:
+		return "never"
+	}
+	return expiryText(*r.GPG.Expires, now)
+}
+
+// expiryText is a date, with a word where it is near or past.
 func expiryText(end, now time.Time) string {
 	switch left := end.Sub(now); {
 	case left <= 0:

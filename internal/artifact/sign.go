@@ -23,6 +23,7 @@ type X509 struct {
 	Chain  []*x509.Certificate // leaf first
 	Module string              // path of the PKCS#11 module
 	TSA    []string            // RFC 3161 time-stamp authorities, tried in this order; may be empty
+	CAFile string              // roots for the authorities' TLS besides the system's, PEM; may be empty
 }
 
 // Signer signs files. A kind whose key is nil cannot be signed.

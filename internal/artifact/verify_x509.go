@@ -28,13 +28,7 @@ func (v verification) roots() (string, error) {
 	if v.Roots != "" {
 		return v.Roots, nil
 	}
-	var trusted []byte
-	for _, bundle := range systemRoots {
-		if data, err := os.ReadFile(bundle); err == nil {
-			trusted = append(data, '\n')
-			break
-		}
-	}
+	trusted := readSystemRoots()
 	for _, certificate := range v.Chain {
 		if bytes.Equal(certificate.RawSubject, certificate.RawIssuer) {
 			trusted = append(trusted, encodePEM([]*x509.Certificate{certificate})...)
@@ -42,6 +36,15 @@ func (v verification) roots() (string, error) {
 	}
 	file := v.path("roots.pem")
 	return file, os.WriteFile(file, trusted, 0o600)
+}
+
+func readSystemRoots() []byte {
+	for _, bundle := range systemRoots {
+		if data, err := os.ReadFile(bundle); err == nil {
+			return append(data, '\n')
+		}
+	}
+	return nil
 }
 
 // Exit bits of `jarsigner -verify -strict` (JDK, "jarsigner", Errors and Warnings).
@@ -138,21 +141,48 @@ func (v verification) authenticode(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"verify", "-CAfile", roots, "-TSA-CAfile", roots, "-in", file}
+	args := []string{"verify", "-CAfile", roots, "-untrusted", roots, "-in", file}
+	if offers(ctx, v.Environ, "verify", "-TSA-CAfile") {
+		args[3] = "-TSA-CAfile"
+	}
 	if len(v.Chain) > 0 {
 		sum := sha256.Sum256(v.Chain[0].Raw)
 		args = append(args, "-require-leaf-hash", "sha256:"+hex.EncodeToString(sum[:]))
 	}
 	output, err := run(ctx, v.environment(), "", "osslsigncode", args...)
-	lower := strings.ToLower(output)
-	if strings.Contains(lower, "no signature found") || strings.Contains(lower, "does not have any signature") {
-		return ErrUnsigned
+	if _, missing := errors.AsType[*MissingToolError](err); missing {
+		return err
 	}
-	if err == nil && v.TimeStamp && !strings.Contains(lower, "timestamp") {
-		return errors.New("there is no time-stamp")
-	}
-	return err
+	return v.authenticodeReport(output, err)
 }
+
+// authenticodeReport reads the words of osslsigncode, which takes a missing or bad time-stamp
+// as no reason to fail.
+func (v verification) authenticodeReport(output string, err error) error {
+	signatures := strings.Count(output, "Signature verification: ok") - strings.Count(output, "Server Signature verification: ok")
+	failed := func(cause string) error {
+		return &ToolError{Tool: "osslsigncode", Cause: cause, Output: output, err: errors.Join(err, errNotVerified)}
+	}
+	switch {
+	case strings.Contains(output, "No signature found"), strings.Contains(output, "does not have any signature"),
+		strings.Contains(output, "Unable to extract existing signature"):
+		return ErrUnsigned
+	case err != nil && strings.Contains(output, "unable to get local issuer certificate"),
+		err != nil && strings.Contains(output, "self-signed certificate in certificate chain"):
+		return failed("the certificate leads to no trusted root; name it with --root")
+	case err != nil:
+		return err
+	case signatures < 1:
+		return failed("no signature verifies")
+	case v.TimeStamp && strings.Contains(output, "Timestamp is not available"):
+		return failed("there is no time-stamp")
+	case strings.Contains(output, "Timestamp Server Signature verification: failed"):
+		return failed("the time-stamp does not verify")
+	}
+	return nil
+}
+
+var errNotVerified = errors.New("not verified")
 
 func (v verification) cms(ctx context.Context, file, signature string) error {
 	roots, err := v.roots()

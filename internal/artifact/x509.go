@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -52,6 +53,11 @@ func (s *Signer) signJar(ctx context.Context, path, dir string) error {
 	}
 	args := []string{"-J-Duser.language=en", "-keystore", "NONE", "-storetype", "PKCS11", "-storepass", "CONFIG",
 		"-addprovider", "SunPKCS11", "-providerArg", provider, "-sigfile", "SIGNKIT", "-sigalg", algorithm}
+	trust, err := s.javaTrust(ctx, dir)
+	if err != nil {
+		return err
+	}
+	args = append(trust, args...)
 	return s.timeStamped(func(tsa string) error {
 		call := args
 		if tsa != "" {
@@ -60,6 +66,54 @@ func (s *Signer) signJar(ctx context.Context, path, dir string) error {
 		_, err := run(ctx, s.moduleEnvironment(), "", "jarsigner", append(call, path, s.X509.Key)...)
 		return err
 	})
+}
+
+// javaTrust lets Java trust the CA file in addition to its own roots, where an authority is
+// reached by https.
+func (s *Signer) javaTrust(ctx context.Context, dir string) ([]string, error) {
+	secure := slices.ContainsFunc(s.X509.TSA, func(url string) bool { return strings.HasPrefix(url, "https:") })
+	if s.X509.CAFile == "" || !secure {
+		return nil, nil
+	}
+	store := filepath.Join(dir, ".trust.p12")
+	common := []string{"-J-Duser.language=en", "-noprompt", "-keystore", store, "-storetype", "PKCS12", "-storepass", storePassword}
+	if own, err := javaRoots(); err == nil { // without them only the CA file counts
+		copying := append([]string{"-importkeystore", "-srckeystore", own, "-srcstorepass", storePassword,
+			"-destkeystore", store, "-deststoretype", "PKCS12", "-deststorepass", storePassword}, common[:2]...)
+		_, _ = run(ctx, s.Environ, "", "keytool", copying...)
+	}
+	data, err := os.ReadFile(s.X509.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("SIGNKIT_CA_FILE: %w", err)
+	}
+	for i, block := 0, (*pem.Block)(nil); ; i++ {
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		file := filepath.Join(dir, fmt.Sprintf(".ca-%d.pem", i))
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			return nil, err
+		}
+		call := append([]string{"-importcert", "-alias", fmt.Sprintf("signkit-%d", i), "-file", file}, common...)
+		if _, err := run(ctx, s.Environ, "", "keytool", call...); err != nil {
+			return nil, err
+		}
+	}
+	return []string{"-J-Djavax.net.ssl.trustStore=" + store, "-J-Djavax.net.ssl.trustStorePassword=" + storePassword}, nil
+}
+
+// javaRoots is the JDK's own store, beside its programs.
+func javaRoots() (string, error) {
+	program, err := exec.LookPath("keytool")
+	if err != nil {
+		return "", err
+	}
+	if program, err = filepath.EvalSymlinks(program); err != nil {
+		return "", err
+	}
+	store := filepath.Join(filepath.Dir(filepath.Dir(program)), "lib", "security", "cacerts")
+	_, err = os.Stat(store)
+	return store, err
 }
 
 // timeStamped calls sign with one authority after the other until it succeeds. What failed
@@ -102,6 +156,11 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 		args = []string{"sign", "-provider", "pkcs11"}
 	}
 	args = append(args, "-certs", certificates, "-key", s.X509.uri(), "-h", s.X509.digest())
+	trust, err := s.osslsigncodeTrust(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, trust...)
 	for _, tsa := range s.X509.TSA {
 		args = append(args, "-ts", tsa) // it tries them in their order
 	}
@@ -109,6 +168,29 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 		return nil, err
 	}
 	return []Output{{path, name}}, keepMode(file, path)
+}
+
+// osslsigncodeTrust lets it trust the CA file in addition to the system's roots. Before 2.9 no
+// CA can be named; a time-stamp is signed itself, and the result is verified.
+func (s *Signer) osslsigncodeTrust(ctx context.Context, dir string) ([]string, error) {
+	if s.X509.CAFile == "" || len(s.X509.TSA) == 0 {
+		return nil, nil
+	}
+	if !offers(ctx, s.Environ, "sign", "-HTTPS-CAfile") {
+		return []string{"-noverifypeer"}, nil
+	}
+	data, err := os.ReadFile(s.X509.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("SIGNKIT_CA_FILE: %w", err)
+	}
+	file := filepath.Join(dir, ".tls.pem")
+	return []string{"-HTTPS-CAfile", file}, os.WriteFile(file, append(append(data, '\n'), readSystemRoots()...), 0o600)
+}
+
+// offers reports whether the help of an osslsigncode command names a flag.
+func offers(ctx context.Context, environ []string, command, flag string) bool {
+	help, _ := run(ctx, environ, "", "osslsigncode", command, "--help")
+	return strings.Contains(help, flag)
 }
 
 func keepMode(from, to string) error {

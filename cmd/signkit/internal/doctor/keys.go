@@ -116,16 +116,16 @@ func (e *examination) ends(subject string, from, until time.Time, fix string) {
 func (e *examination) chain(ctx context.Context, key *signpath.Key) {
 	const area = "keys"
 	leaf := key.Certificate()
-	chain, err := key.Chain(ctx)
+	issuers, err := key.Chain(ctx)
 	switch {
 	case string(leaf.RawSubject) == string(leaf.RawIssuer):
 		e.ok(area, key.ID()+" chain", "self-signed")
 	case err != nil:
 		e.warn(area, key.ID()+" chain", cause(err), "put the issuers' certificates into SIGNKIT_CERTIFICATE_CHAIN_FILE")
-	case len(chain) < 2:
+	case len(issuers) == 0:
 		e.warn(area, key.ID()+" chain", "the issuer "+leaf.Issuer.CommonName+" is missing", "put it into SIGNKIT_CERTIFICATE_CHAIN_FILE")
 	default:
-		e.ok(area, key.ID()+" chain", fmt.Sprintf("%d certificates", len(chain)))
+		e.ok(area, key.ID()+" chain", fmt.Sprintf("%d issuers, up to %s", len(issuers), issuers[len(issuers)-1].Subject.CommonName))
 	}
 }
 

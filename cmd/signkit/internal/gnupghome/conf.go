@@ -64,8 +64,10 @@ func (h *Home) configure(bridge, defaultKey string) (displaced string, err error
 	if !h.Temporary {
 		return otherProgram(old, bridge), nil
 	}
-	// Tools that name no key (debsigs, gpg without -u) sign with the first one.
-	err = createFile(h.file(gpgConfiguration), []byte("default-key "+defaultKey+"\n"))
+	// Tools that name no key (debsigs, gpg without -u) sign with the first one. Those that ask for
+	// strict OpenPGP (debsigs before 0.2) get SHA-1 unless the key's owner prefers better.
+	err = createFile(h.file(gpgConfiguration), []byte("default-key "+defaultKey+"\n"+
+		"personal-digest-preferences SHA512 SHA384 SHA256\n"))
 	if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}

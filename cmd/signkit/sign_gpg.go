@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"signkit/cmd/signkit/internal/gnupghome"
+	"signkit/internal/artifact"
+	"signkit/internal/pgpkey"
+	"signkit/internal/signpath"
+)
+
+// gpgPreparation is what the GNUPGHOMEs of all hands have in common.
+type gpgPreparation struct {
+	bridge  string
+	environ []string
+	key     gnupghome.Key
+}
+
+// prepareOpenPGP asks for the public key of a policy, once for all hands.
+func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key) (*gpgPreparation, error) {
+	if err := gnupghome.CheckPrograms(); err != nil {
+		return nil, gpgHints(err)
+	}
+	bridge, err := a.bridge()
+	if err != nil {
+		return nil, err
+	}
+	s, err := sourceOf(key)
+	if err != nil {
+		return nil, err
+	}
+	public, err := a.servicePublicKey(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := a.join(s, public)
+	if err != nil {
+		return nil, err
+	}
+	environ, err := a.agentEnvironment()
+	// Which signing request a signature came from is a record of level info.
+	environ = append(without(environ, "SIGNPATH_LOG_FILE_LEVEL"), "SIGNPATH_LOG_FILE_LEVEL=info")
+	return &gpgPreparation{bridge: bridge, environ: environ, key: joined}, err
+}
+
+// openPGPHome makes a GNUPGHOME for one hand of a batch. end stops its agent and removes it.
+func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation) (_ *artifact.OpenPGP, end func(), err error) {
+	home, err := a.makeHome("")
+	if err != nil {
+		return nil, nil, err
+	}
+	end = func() {
+		if err := home.End(context.WithoutCancel(ctx)); err != nil {
+			a.ui.warning("ending gpg-agent: %v", err)
+		}
+	}
+	if _, err := home.SetUp(ctx, gnupghome.Options{Bridge: p.bridge, Environ: p.environ, Keys: []gnupghome.Key{p.key}}); err != nil {
+		return nil, nil, gpgHints(err) // it has cleaned up
+	}
+	public, err := pgpkey.Parse(p.key.Public)
+	if err != nil {
+		return nil, end, err
+	}
+	armored, err := public.Armor()
+	if err != nil {
+		return nil, end, err
+	}
+	file := filepath.Join(home.Dir, "public.asc")
+	return &artifact.OpenPGP{Home: home.Dir, Fingerprint: p.key.Entry.Fingerprint, PublicKey: file}, end, os.WriteFile(file, armored, 0o600)
+}
