@@ -70,7 +70,12 @@ func (o object) name() string {
 	return o.label
 }
 
-func (o object) String() string { return fmt.Sprintf("%q (id %x)", o.label, o.id) }
+func (o object) String() string {
+	if string(o.id) == o.label {
+		return fmt.Sprintf("%q", o.label)
+	}
+	return fmt.Sprintf("%q (id %x)", o.label, o.id)
+}
 
 // findObject searches by name, since a module that lists all its keys may be slow.
 func (m *Module) findObject(s *session) (object, error) {
