@@ -49,8 +49,8 @@ bench: ## the module beside SoftHSM2 and openssl, both sides in one run
 	$(PREPARE) --for bench -- bash -c 'scripts/build.sh && go run ./scripts/bench'
 
 .PHONY: fuzz
-fuzz: ## every fuzz test for FUZZTIME each (default 10s)
-	$(PREPARE) --for unit -- scripts/fuzz.sh
+fuzz: ## every fuzz target for FUZZTIME each (default 60s)
+	$(PREPARE) --for fuzz -- scripts/fuzz.sh
 
 .PHONY: clean
 clean: ## remove build/ (downloads stay in ~/.cache/signkit)

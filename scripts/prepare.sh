@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: scripts/prepare.sh --for build|unit|lint|integration|test|demo|images|bench|bootstrap [-- COMMAND ARGS…]
+# usage: scripts/prepare.sh --for build|unit|lint|integration|test|demo|images|fuzz|bench|bootstrap [-- COMMAND ARGS…]
 # Sees that this machine has what the named job needs, then runs COMMAND.
 #
 # What is missing is installed from the distribution where that is allowed (root, or CI=true with sudo); elsewhere the one
@@ -23,6 +23,7 @@ case $job in
   lint) tools="go gcc python3-venv" ;;
   integration | demo | images) tools="go python3-venv openssl" engine=yes ;;
   test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" engine=yes ;;
+  fuzz) tools="go libfuzzer" ;;
   bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv" ;;
   bootstrap) tools="mmdebstrap" ;;
   *) usage ;;
@@ -36,6 +37,7 @@ present() { # present TOOL: reports whether this machine has it
     python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     gcc) command -v gcc >/dev/null && [[ -e /usr/include/stdlib.h ]] ;;
     openssl-pkcs11) openssl engine pkcs11 >/dev/null 2>&1 || openssl list -provider pkcs11 -providers >/dev/null 2>&1 ;;
+    libfuzzer) compgen -G "$(clang -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer*" >/dev/null ;;
     docker) command -v docker >/dev/null ;;
     dockerd) command -v dockerd >/dev/null && command -v iptables >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
@@ -50,6 +52,7 @@ package() { # package TOOL: the Debian packages that bring it
     openssl-pkcs11) echo libengine-pkcs11-openssl ;;
     pkcs11-tool) echo opensc ;;
     musl-gcc) echo musl-tools ;;
+    libfuzzer) echo "clang libclang-rt-dev" ;;
     softhsm2-util) echo softhsm2 ;;
     p11tool) echo gnutls-bin ;;
     rpmbuild) echo rpm ;;
