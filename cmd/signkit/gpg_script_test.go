@@ -23,10 +23,11 @@ func buildBridge(dir string) (string, error) {
 	return path, nil
 }
 
-// setUpGPG gives a script about gpg the bridge, and a TMPDIR that is short enough for sockets.
+// setUpGPG gives a script about gpg (gpg-…, sign-gpg-…) the bridge, and a TMPDIR that is short enough for sockets.
 // Agents that a failed script left there are ended.
 func setUpGPG(env *testscript.Env, bridge func() (string, error)) error {
-	if !strings.HasPrefix(filepath.Base(env.WorkDir), "script-gpg-") {
+	name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+	if !strings.HasPrefix(name, "gpg-") && !strings.HasPrefix(name, "sign-gpg-") {
 		return nil
 	}
 	if _, err := exec.LookPath("gpg-agent"); err != nil {
