@@ -141,3 +141,30 @@ func FuzzPayload(f *testing.F) {
 		_ = CheckHello(payload, "x")
 	})
 }
+
+// FuzzReadRequest reads whole streams: no request is larger than it may be, and
+// nothing is read past a header.
+func FuzzReadRequest(f *testing.F) {
+	f.Add(header(Sign, 3, 1, 2), []byte("abc"))
+	f.Add(append(header(SignUpdate, 0, 1, 0), header(SignFinal, 0, 1, 0)...), []byte{})
+	f.Add(header(Login, MaxPayload+1, 1, 1), []byte("CONFIG"))
+	f.Fuzz(func(t *testing.T, headers, payload []byte) {
+		stream := bytes.NewReader(append(headers, payload...))
+		for {
+			before := stream.Len()
+			q, err := ReadRequest(stream)
+			if err != nil {
+				return
+			}
+			if limit := uint32(MaxPayload); q.Call != SignUpdate && q.Length > limit || q.Length > MaxUpdate {
+				t.Errorf("call %d with %d bytes is taken", q.Call, q.Length)
+			}
+			if read := before - stream.Len(); read != RequestSize {
+				t.Errorf("%d bytes were read", read)
+			}
+			if _, err := stream.Seek(int64(q.Length), io.SeekCurrent); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
