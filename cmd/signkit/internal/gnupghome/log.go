@@ -34,8 +34,9 @@ func (h *Home) LastErrors(folder string, count int) ([]string, error) {
 			records = append(records, found...)
 		}
 	}
-	// Each begins with its time.
+	// Each begins with its time. With a folder set, the bridge writes each into both files.
 	slices.Sort(records)
+	records = slices.Compact(records)
 	return records[max(0, len(records)-count):], nil
 }
 
