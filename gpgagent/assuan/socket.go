@@ -79,7 +79,7 @@ func removeAbandoned(parent string) {
 	for _, path := range found {
 		directory := filepath.Dir(path)
 		info, err := os.Lstat(directory)
-		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < abandoned {
+		if err != nil || !info.IsDir() || !isOwn(info) || time.Since(info.ModTime()) < abandoned {
 			continue
 		}
 		conn, err := net.Dial("unix", path)
@@ -92,6 +92,11 @@ func removeAbandoned(parent string) {
 			_ = os.Remove(directory)
 		}
 	}
+}
+
+func isOwn(info os.FileInfo) bool {
+	status, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(status.Uid) == os.Getuid()
 }
 
 // Path is the name to connect to.
