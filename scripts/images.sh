@@ -56,7 +56,7 @@ base_of() {
 
 named=${1-}
 lines=$(go run ./scripts/matrix builds "$@")
-for binary in libsignkit-pkcs11.so signkit-tokend signkit-scdaemon signkit signkit-mockapi; do
+for binary in libsignkit-pkcs11.so signkit-tokend signkit-scdaemon notation-signkit signkit signkit-mockapi; do
   if [[ ! -e build/$binary ]]; then scripts/build.sh; break; fi
 done
 
