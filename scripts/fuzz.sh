@@ -38,7 +38,7 @@ report() { # report STATUS TARGET LINE LOG: shows the end of the log where the s
 go_target() { # go_target FOLDER TARGET
   local log=$work/$2.log status=0
   go test -run '^$' -fuzz "^$2\$" -fuzztime "$time" "./$1" >"$log" 2>&1 || status=$?
-  report "$status" "$1 $2" "$(sed -n 's/^fuzz: elapsed: //p' "$log" | tail -n 1)" "$log"
+  report "$status" "$1 $2" "$(sed -n 's/^fuzz: elapsed: //; s, ([0-9]*/sec),,p' "$log" | tail -n 1)" "$log"
   if [[ $keep && $status -eq 0 ]]; then keep_go "$1" "$2"; fi
 }
 
