@@ -29,7 +29,8 @@ func (a *app) home(flag string) (*gnupghome.Home, error) {
 		flag = a.environment("GNUPGHOME")
 	}
 	if flag == "" {
-		return nil, withHint(usageError("no GNUPGHOME is named"), `set GNUPGHOME, as eval "$(signkit gpg init)" does, or give --homedir`)
+		return nil, withHint(usageError("no GNUPGHOME is named"),
+			`set GNUPGHOME, as eval "$(signkit gpg init)" does, or give --homedir`)
 	}
 	home, err := gnupghome.Find(a.absolute(flag))
 	return home, gpgHints(err)
@@ -43,7 +44,8 @@ func gpgHints(err error) error {
 	var bridge *gnupghome.BridgeError
 	switch {
 	case errors.As(err, &missing):
-		return withHint(withCode(exitMissingTool, err), "install GnuPG: packages gpg and gpg-agent on Debian and Ubuntu, gnupg2 on RHEL")
+		return withHint(withCode(exitMissingTool, err),
+			"install GnuPG: packages gpg and gpg-agent on Debian and Ubuntu, gnupg2 on RHEL")
 	case errors.As(err, &path):
 		return withHint(err, "set TMPDIR to a short folder that can be written, such as /tmp, or name one with --homedir")
 	case errors.As(err, &real):
@@ -66,8 +68,8 @@ func (a *app) bridge() (string, error) {
 	}
 	path, ok := installed(bridgeProgram)
 	if !ok {
-		return "", withHint(withCode(exitMissingTool, errors.New("there is no "+bridgeProgram+" beside this program or in "+libraryDirectory)),
-			bridgeVariable+" names another place")
+		err := errors.New("there is no " + bridgeProgram + " beside this program or in " + libraryDirectory)
+		return "", withHint(withCode(exitMissingTool, err), bridgeVariable+" names another place")
 	}
 	return path, nil
 }

@@ -33,7 +33,8 @@ The time of creation is part of the fingerprint. It is that in FILE if FILE alre
 this key, otherwise the beginning of the certificate's validity, and the present time for
 a key without a certificate. So a second run gives the same fingerprint; for a key without
 certificate only where the file was kept.`,
-		Example:           `  signkit gpg create my-project/release-signing --name 'My Project' --email release@example.com --expires 2y --output release.asc`,
+		Example: `  signkit gpg create my-project/release-signing --output release.asc \
+    --name 'My Project' --email release@example.com --expires 2y`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeKeys,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,7 +56,8 @@ certificate only where the file was kept.`,
 
 func (a *app) createGPGKey(ctx context.Context, o *newKeyOptions, end time.Time, args []string) error {
 	if o.output == "" {
-		return withHint(usageError("no --output"), "the file must be kept: it has the time of creation, which the fingerprint depends on")
+		return withHint(usageError("no --output"),
+			"the file must be kept: it has the time of creation, which the fingerprint depends on")
 	}
 	list, done, err := a.sources(ctx, args, o.pkcs11)
 	if err != nil {
@@ -101,7 +103,8 @@ func (a *app) creationTime(s *source, output string) (time.Time, error) {
 	if err == nil {
 		old, err := pgpkey.Parse(data)
 		if err != nil {
-			return time.Time{}, withHint(fmt.Errorf("--output %s is there and is not a GPG public key: %w", output, err), "name another file")
+			err = fmt.Errorf("--output %s is there and is not a GPG public key: %w", output, err)
+			return time.Time{}, withHint(err, "name another file")
 		}
 		if err := belongs(s, old); err != nil {
 			return time.Time{}, withHint(fmt.Errorf("--output %s is there: %w", output, err), "name another file")

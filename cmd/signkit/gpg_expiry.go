@@ -20,7 +20,8 @@ func parseExpiry(s string, now time.Time) (time.Time, error) {
 	}
 	parts := regexp.MustCompile(`^([0-9]{1,4})([dwmy]?)$`).FindStringSubmatch(s)
 	if parts == nil {
-		return time.Time{}, withHint(usageError("--expires %q is not a time", s), "write 2y, 18m, 8w, 90d, a date as 2030-12-31, or never")
+		return time.Time{}, withHint(usageError("--expires %q is not a time", s),
+			"write 2y, 18m, 8w, 90d, a date as 2030-12-31, or never")
 	}
 	n, err := strconv.Atoi(parts[1])
 	if err != nil || n == 0 {

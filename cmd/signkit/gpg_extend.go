@@ -31,7 +31,8 @@ with it.`,
 				output = file
 			}
 			if output == "" {
-				return withHint(usageError("no --public-key and no --output"), "name the file that is to be extended, or where the new one goes")
+				return withHint(usageError("no --public-key and no --output"),
+					"name the file that is to be extended, or where the new one goes")
 			}
 			return a.extendGPGKey(cmd.Context(), args, pkcs11, file, end, output)
 		},

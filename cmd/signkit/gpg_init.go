@@ -48,7 +48,8 @@ behind a PKCS#11 module, make one with "signkit gpg create" and name it with
 --public-key.`,
 		Example: `  eval "$(signkit gpg init my-project/release-signing)"
   signkit gpg init --github-env my-project/release-signing   # for the steps that follow
-  eval "$(signkit gpg init --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --token release --pin-file pin --public-key release.asc)"`,
+  eval "$(signkit gpg init --public-key release.asc \
+    --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --token release --pin-file pin)"`,
 		ValidArgsFunction: a.completeKeys,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.initGPG(cmd.Context(), &i, args)
@@ -109,7 +110,8 @@ func (a *app) initGPG(ctx context.Context, i *gpgInit, args []string) error {
 // prepareGPG looks for what must be there.
 func (a *app) prepareGPG(i *gpgInit) (bridge string, err error) {
 	if i.githubEnv && a.environment("GITHUB_ENV") == "" {
-		return "", withHint(usageError("--github-env: GITHUB_ENV is not set"), "it is set in the steps of a GitHub workflow; leave the flag out elsewhere")
+		return "", withHint(usageError("--github-env: GITHUB_ENV is not set"),
+			"it is set in the steps of a GitHub workflow; leave the flag out elsewhere")
 	}
 	if err := gnupghome.CheckPrograms(); err != nil {
 		return "", gpgHints(err)
@@ -118,7 +120,8 @@ func (a *app) prepareGPG(i *gpgInit) (bridge string, err error) {
 		return "", err
 	}
 	if err := unix.Access(bridge, unix.X_OK); err != nil {
-		return "", withHint(withCode(exitMissingTool, fmt.Errorf("the bridge %s cannot be started: %w", bridge, err)), bridgeVariable+" names another place")
+		err = fmt.Errorf("the bridge %s cannot be started: %w", bridge, err)
+		return "", withHint(withCode(exitMissingTool, err), bridgeVariable+" names another place")
 	}
 	i.publicKeys, err = a.readPublicKeys(i.publicFiles)
 	return bridge, err
@@ -269,7 +272,8 @@ func without(environ []string, name string) []string {
 }
 
 // handOver tells the shell, the following steps or a program what was made.
-func (a *app) handOver(ctx context.Context, i *gpgInit, home *gnupghome.Home, keys []gnupghome.Key, result gnupghome.Result) error {
+func (a *app) handOver(ctx context.Context, i *gpgInit, home *gnupghome.Home, keys []gnupghome.Key,
+	result gnupghome.Result) error {
 	if result.Displaced != "" {
 		a.ui.warning("gpg-agent in %s used %s; it now uses the bridge (the old line is kept as a comment)", home.Dir, result.Displaced)
 	}

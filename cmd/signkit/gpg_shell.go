@@ -23,7 +23,12 @@ signkit_gpg_take() { case ${2-} in EXIT | 0) signkit_gpg_old=$1 ;; esac; }
 trap >|"$GNUPGHOME/signkit-traps"
 eval "$(sed 's/^trap -- /signkit_gpg_take /' "$GNUPGHOME/signkit-traps")"
 signkit_gpg_old_{SUFFIX}=$signkit_gpg_old
-trap 'signkit_gpg_status=$?; {KILL} >/dev/null 2>&1 || :; case $signkit_gpg_status in 0) eval "$signkit_gpg_old_{SUFFIX}" ;; *) (exit "$signkit_gpg_status") || eval "$signkit_gpg_old_{SUFFIX}" ;; esac' EXIT
+trap 'signkit_gpg_status=$?
+{KILL} >/dev/null 2>&1 || :
+case $signkit_gpg_status in
+0) eval "$signkit_gpg_old_{SUFFIX}" ;;
+*) (exit "$signkit_gpg_status") || eval "$signkit_gpg_old_{SUFFIX}" ;;
+esac' EXIT
 `
 
 // shellLines sets the variables and, if asked, the trap that ends the GNUPGHOME with the shell.

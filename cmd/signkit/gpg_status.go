@@ -113,7 +113,8 @@ func (a *app) statusOf(ctx context.Context, home *gnupghome.Home) (*gpgStatus, e
 func (a *app) showStatus(s *gpgStatus) error {
 	var failed error
 	if s.AgentPID != "" && !s.BridgeOK {
-		failed = withHint(errors.New("the bridge does not answer: "+s.Bridge), `eval "$(signkit gpg init)" starts agent and bridge anew`)
+		failed = withHint(errors.New("the bridge does not answer: "+s.Bridge),
+			`eval "$(signkit gpg init)" starts agent and bridge anew`)
 	}
 	if a.ui.json {
 		return errors.Join(a.ui.document(s), failed)
