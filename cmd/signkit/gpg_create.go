@@ -127,6 +127,8 @@ func (a *app) keepPublicKey(s *source, key *pgpkey.Key, output string) error {
 	if err := a.writePublicKey(key, output, false); err != nil {
 		return err
 	}
-	a.ui.line("%s", key.Fingerprint())
+	if output != "" {
+		a.ui.line("%s", key.Fingerprint())
+	}
 	return nil
 }

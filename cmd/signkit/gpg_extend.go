@@ -16,9 +16,9 @@ func newGPGExtendCommand(a *app) *cobra.Command {
 		Use:   "extend [PROJECT/POLICY]",
 		Short: "Give a GPG public key a later end, with the same fingerprint",
 		Long: `Give a GPG public key a later end: a new self-signature by the remote key. The fingerprint
-stays. FILE is replaced unless --output names another one; without --public-key the service's
-public key is taken. Those who verify need the new file; what was signed before stays valid
-with it.`,
+stays. FILE is replaced unless --output names another one. Without --public-key the service's
+public key is taken, and the new one goes to standard output. Those who verify need the new
+one; what was signed before stays valid with it.`,
 		Example:           `  signkit gpg extend my-project/release-signing --public-key release.asc --expires 2y`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeKeys,
@@ -29,10 +29,6 @@ with it.`,
 			}
 			if output == "" {
 				output = file
-			}
-			if output == "" {
-				return withHint(usageError("no --public-key and no --output"),
-					"name the file that is to be extended, or where the new one goes")
 			}
 			return a.extendGPGKey(cmd.Context(), args, pkcs11, file, end, output)
 		},
