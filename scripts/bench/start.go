@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// start: what a host process sees of a module that it has just loaded.
+func start(b *bench) ([]row, error) {
+	rsaOurs, rsaOther, err := b.firstSignatures(keyRSA)
+	if err != nil {
+		return nil, err
+	}
+	ecOurs, ecOther, err := b.firstSignatures(keyEC)
+	if err != nil {
+		return nil, err
+	}
+	service, err := goRSA(b.runs)
+	if err != nil {
+		return nil, err
+	}
+	many, one, err := b.systemRoots()
+	if err != nil {
+		return nil, err
+	}
+	first := compare("load to first signature, RSA-3072", "ms", "SoftHSM2", rsaOurs["first"], rsaOther["first"]).ratio(1.1)
+	return []row{
+		compare("dlopen + C_Initialize", "ms", "SoftHSM2", rsaOurs["initialize"], rsaOther["initialize"]).atMost(1),
+		compare("memory added to the host", "MiB", "SoftHSM2", rsaOurs["memory"], rsaOther["memory"]).atMost(1),
+		compare("threads added to the host", "", "SoftHSM2", rsaOurs["threads"], rsaOther["threads"]).atMost(0),
+		first.limitedBy(slowService(first, service, summarize(rsaOther["again"]))),
+		compare("load to first signature, P-256", "ms", "SoftHSM2", ecOurs["first"], ecOther["first"]),
+		compare("the same, RSA-3072, 145 roots to read", "ms", "signkit with a CA file", many["first"], one["first"]),
+	}, nil
+}
+
+func (b *bench) firstSignatures(key string) (ours, other samples, err error) {
+	return b.alternate(
+		func(into samples) error { return b.sampleHost(into, b.env, b.module, key, "again") },
+		func(into samples) error { return b.sampleHost(into, b.env, b.softhsm, key, "again") },
+	)
+}
+
+// slowService says how much of the difference is the service's own signature: it is made
+// by Go's crypto/rsa, SoftHSM2's by OpenSSL.
+func slowService(first row, service, softhsm summary) string {
+	more := service.Median - softhsm.Median
+	return fmt.Sprintf("the service here needs %.2f ms for an RSA-3072 signature of its own (crypto/rsa), SoftHSM2 %.2f ms (OpenSSL); "+
+		"without that difference it is %.2f×", service.Median, softhsm.Median, (first.Ours.Median-more)/first.Other.Median)
+}
+
+// goRSA measures what the service does to sign, in milliseconds.
+func goRSA(runs int) (summary, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 3072)
+	if err != nil {
+		return summary{}, err
+	}
+	var times []float64
+	for range runs {
+		begin := time.Now()
+		if _, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, make([]byte, 32)); err != nil {
+			return summary{}, err
+		}
+		times = append(times, milliseconds(begin))
+	}
+	return summarize(times), nil
+}
+
+func milliseconds(since time.Time) float64 { return float64(time.Since(since).Microseconds()) / 1000 }
+
+// manyRoots is about what distributions trust today.
+const manyRoots = 145
+
+// systemRoots measures the first signature where no CA file is set and the service's root
+// is one of many, as with a service in the public Internet.
+func (b *bench) systemRoots() (many, one samples, err error) {
+	file := filepath.Join(b.dir, "roots.pem")
+	if err := b.writeRoots(file); err != nil {
+		return nil, nil, err
+	}
+	env := append(slices.Clone(b.env), "SIGNKIT_CA_FILE=", "SSL_CERT_FILE="+file)
+	return b.alternate(
+		func(into samples) error { return b.sampleHost(into, env, b.module, keyRSA) },
+		func(into samples) error { return b.sampleHost(into, b.env, b.module, keyRSA) },
+	)
+}
+
+// writeRoots writes a bundle that ends with the service's root.
+func (b *bench) writeRoots(file string) error {
+	var bundle bytes.Buffer
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	for i := range manyRoots - 1 {
+		root := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: fmt.Sprint("Root ", i)},
+			NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+		der, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
+		if err != nil {
+			return err
+		}
+		if err := pem.Encode(&bundle, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+			return err
+		}
+	}
+	ca, err := os.ReadFile(filepath.Join(b.dir, "state", "ca.pem"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(bundle.Bytes(), ca...), 0o600)
+}
