@@ -2,10 +2,12 @@ package integration
 
 import (
 	"bytes"
-	"fmt"
+	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ory/dockertest/v3"
 	"github.com/ory/dockertest/v3/docker"
@@ -18,9 +20,10 @@ type user struct {
 	readOnly bool   // read-only root file system, with a tmpfs /tmp
 }
 
+// users are root, a number without an entry in the image's passwd, and both without a file system to write to.
 var users = []user{
 	{name: "root"},
-	{name: "uid-12345", id: "12345:12345"}, // has no entry in the image's passwd
+	{name: "uid-12345", id: "12345:12345"},
 	{name: "read-only", readOnly: true},
 	{name: "uid-12345-read-only", id: "12345:12345", readOnly: true},
 }
@@ -31,10 +34,11 @@ type container struct {
 	user    user
 	env     []string // NAME=VALUE
 	binds   []string // host:container[:ro]
-	network bool     // on the service's network; else on none
+	network bool     // on the services' network; else on none
 	command []string
 }
 
+// result is how a container ended.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -54,7 +58,8 @@ func (s *setup) run(t *testing.T, c container) result {
 	}
 	t.Cleanup(func() { _ = s.pool.Purge(resource) })
 
-	ctx := deadline(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
 	code, err := s.pool.Client.WaitContainerWithContext(resource.Container.ID, ctx)
 	if err != nil {
 		t.Fatalf("waiting for %s: %v", c.line(), err)
@@ -87,7 +92,7 @@ func (c container) configure(h *docker.HostConfig) {
 	}
 }
 
-// line is the docker command that repeats the run; the values of variables, which can be secrets, stay out of it.
+// line is the docker command that repeats the run; tokens stay out of it, so docker takes them from its environment.
 func (c container) line() string {
 	line := []string{"docker run --rm --init -w /work"}
 	if c.user.id != "" {
@@ -102,25 +107,59 @@ func (c container) line() string {
 		line = append(line, "--network none")
 	}
 	for _, v := range c.env {
-		name, _, _ := strings.Cut(v, "=")
-		line = append(line, "-e", name)
+		if name, _, _ := strings.Cut(v, "="); strings.Contains(name, "TOKEN") {
+			v = name
+		}
+		line = append(line, "-e", quote(v))
 	}
 	for _, b := range c.binds {
-		line = append(line, "-v", b)
+		line = append(line, "-v", quote(b))
 	}
 	line = append(line, c.image)
 	for _, word := range c.command {
-		line = append(line, fmt.Sprintf("%q", word))
+		line = append(line, quote(word))
 	}
 	return strings.Join(line, " ")
 }
 
-// workDir is a folder that every user may write to.
-func workDir(t *testing.T) string {
+// quote is a word for a shell.
+func quote(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,") == "" && word != "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// workDir is a folder that every user may write to. Files of other users in it are no obstacle to removing it.
+func (s *setup) workDir(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "signkit-work-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if os.RemoveAll(dir) == nil {
+			return
+		}
+		// Where this process is not root, a container can.
+		s.run(t, container{image: s.images[0].plain(), binds: []string{dir + ":/work"},
+			command: []string{"find", "/work", "-mindepth", "1", "-delete"}})
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	return dir
+}
+
+// absolute is a path of the repository for docker's -v.
+func absolute(t *testing.T, path ...string) string {
+	t.Helper()
+	full, err := filepath.Abs(filepath.Join(append([]string{root}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return full
 }

@@ -3,12 +3,14 @@
 package integration
 
 import (
-	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/ory/dockertest/v3"
 
@@ -18,27 +20,27 @@ import (
 // root is the repository, seen from this folder.
 const root = "../.."
 
-// image is one entry of images/matrix.json.
-type image struct{ images.Image }
-
-func (i image) tool() string     { return "signkit:" + i.Name }
-func (i image) verifier() string { return "signkit-verifier:openssl-" + i.Name }
-
 // setup is what all tests of a run share; only TestMain makes one.
 type setup struct {
-	unavailable string // why no container test can run; empty if they can
-	pool        *dockertest.Pool
-	network     *dockertest.Network
-	service     *service
-	images      []image
-	report      report
-
-	certificates map[string]string // PEM by image and key, once fetched
+	unavailable  string // why no container test can run; empty if they can
+	pool         *dockertest.Pool
+	network      *dockertest.Network
+	images       []image       // those that are built here
+	services     chan *service // each is one test's at a time
+	all          []*service
+	report       report
+	certificates sync.Map // PEM by key, once fetched
 }
 
-var shared = &setup{certificates: map[string]string{}}
+var shared = &setup{}
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// A test waits for its container most of the time.
+	parallel := flag.Lookup("test.parallel")
+	if parallel.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
+		_ = parallel.Value.Set(fmt.Sprint(runtime.GOMAXPROCS(0) + 1))
+	}
 	os.Exit(shared.main(m))
 }
 
@@ -57,7 +59,7 @@ func (s *setup) main(m *testing.M) int {
 
 func (s *setup) start() error {
 	if reason := os.Getenv("SIGNKIT_NO_ENGINE"); reason != "" {
-		return fmt.Errorf("%s", reason)
+		return errors.New(reason)
 	}
 	var err error
 	if s.pool, err = dockertest.NewPool(""); err != nil {
@@ -66,35 +68,43 @@ func (s *setup) start() error {
 	if err := s.pool.Client.Ping(); err != nil {
 		return fmt.Errorf("no Docker engine answers: %w", err)
 	}
-	if s.images, err = readMatrix(); err != nil {
-		return err
-	}
-	if err := s.checkImages(); err != nil {
+	if err := s.findImages(); err != nil {
 		return err
 	}
 	if s.network, err = s.pool.CreateNetwork(fmt.Sprintf("signkit-integration-%d", os.Getpid())); err != nil {
 		return fmt.Errorf("making a container network: %w", err)
 	}
-	s.service, err = startService(s.pool, s.network)
-	return err
+	return s.startServices()
 }
 
-func (s *setup) checkImages() error {
-	needed := []string{"signkit-mockapi"}
-	for _, i := range s.images {
-		needed = append(needed, i.tool(), i.verifier())
+// findImages takes over what scripts/images.sh has left out, with its reason; any other image that is missing is an error.
+func (s *setup) findImages() error {
+	list, err := images.All()
+	if err != nil {
+		return err
 	}
-	for _, name := range needed {
-		if _, err := s.pool.Client.InspectImage(name); err != nil {
-			return fmt.Errorf("image %s is not built (make images): %w", name, err)
+	for _, i := range list {
+		why, err := os.ReadFile(filepath.Join(root, "build", "images", "left-out", i.Name))
+		if err == nil {
+			s.report.leftOut(i, string(why))
+			continue
+		}
+		s.report.excused(i)
+		s.images = append(s.images, image{i})
+		for _, name := range (image{i}).all() {
+			if _, err := s.pool.Client.InspectImage(name); err != nil {
+				return fmt.Errorf("image %s is not built (make images): %w", name, err)
+			}
 		}
 	}
 	return nil
 }
 
 func (s *setup) tearDown() {
-	if s.service != nil {
-		s.service.stop()
+	for _, service := range s.all {
+		if err := service.stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping a mock service:", err)
+		}
 	}
 	if s.network != nil {
 		if err := s.network.Close(); err != nil {
@@ -116,21 +126,32 @@ func need(t *testing.T) *setup {
 	return nil
 }
 
-// readMatrix leaves out what is not built anywhere yet.
-func readMatrix() ([]image, error) {
-	all, err := images.All()
-	var list []image
-	for _, i := range all {
-		if i.NotYet == "" {
-			list = append(list, image{i})
-		}
+// image is one entry of images/matrix.json.
+type image struct{ images.Image }
+
+// tag is the image that runs a scenario: the one that people use, not the smallest one.
+func (i image) tag(scenario string) string {
+	if v, _ := i.Variant(scenario); v == images.Java {
+		return "signkit:" + i.Tag(images.Java)
 	}
-	return list, err
+	return "signkit:" + i.Tag(images.Full)
 }
 
-// deadline bounds one container run.
-func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
+// verifier has the tools of a scenario, but nothing of signkit.
+func (i image) verifier(scenario string) string {
+	if v, _ := i.Variant(scenario); v == images.Java {
+		return "signkit-verifier:" + i.Tag(images.Java)
+	}
+	return "signkit-verifier:" + i.Tag(images.Full)
+}
+
+// plain has openssl and nothing else that signs.
+func (i image) plain() string { return "signkit-verifier:openssl-" + i.Name }
+
+func (i image) all() []string {
+	list := []string{"signkit-mockapi", i.plain()}
+	for _, v := range images.Variants {
+		list = append(list, "signkit:"+i.Tag(v), "signkit-verifier:"+i.Tag(v))
+	}
+	return list
 }

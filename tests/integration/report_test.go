@@ -1,12 +1,18 @@
 package integration
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"signkit/images"
 )
 
 // outcome is one line of build/reports/scenarios.json.
@@ -39,17 +45,37 @@ func (r *report) note(t *testing.T, cell outcome) {
 	})
 }
 
+// leftOut records that no scenario ran on an image, and why.
+func (r *report) leftOut(i images.Image, why string) {
+	for _, v := range images.Variants {
+		for _, scenario := range i.Scenarios[v] {
+			r.add(outcome{Scenario: scenario, Image: i.Name, Result: "skipped", Reason: strings.TrimSpace(why)})
+		}
+	}
+	r.excused(i)
+}
+
+// excused records the scenarios that cannot run on an image.
+func (r *report) excused(i images.Image) {
+	for _, scenario := range slices.Sorted(maps.Keys(i.Without)) {
+		r.add(outcome{Scenario: scenario, Image: i.Name, Result: "skipped", Reason: i.Without[scenario]})
+	}
+}
+
 func (r *report) add(cell outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcomes = append(r.outcomes, cell)
 }
 
-// write leaves an older report alone when nothing was run.
+// write sorts the report. It leaves an older one alone when nothing was run.
 func (r *report) write(file string) error {
-	if len(r.outcomes) == 0 {
+	if !slices.ContainsFunc(r.outcomes, func(o outcome) bool { return o.Result != "skipped" }) {
 		return nil
 	}
+	slices.SortStableFunc(r.outcomes, func(a, b outcome) int {
+		return cmp.Or(cmp.Compare(a.Scenario, b.Scenario), cmp.Compare(a.Image, b.Image), cmp.Compare(a.Key, b.Key), cmp.Compare(a.User, b.User))
+	})
 	text, err := json.MarshalIndent(r.outcomes, "", "  ")
 	if err != nil {
 		return err

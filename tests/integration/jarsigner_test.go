@@ -1,0 +1,123 @@
+package integration
+
+import (
+	"archive/zip"
+	"bytes"
+	"testing"
+)
+
+// jar writes an unsigned JAR file.
+func (w *workplace) jar(name string) {
+	w.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for file, text := range map[string]string{
+		"META-INF/MANIFEST.MF": "Manifest-Version: 1.0\r\n\r\n", "hello.txt": "hello " + w.Name() + "\n",
+	} {
+		f, err := z.Create(file)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if _, err := f.Write([]byte(text)); err != nil {
+			w.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		w.Fatal(err)
+	}
+	w.write(name, b.String())
+}
+
+// TestJarsigner signs two JAR files, and verifies them in a JDK that knows the root and nothing else of the signer.
+func TestJarsigner(t *testing.T) {
+	s := need(t)
+	cells := append(s.inAll(users, cell{sample: "jarsigner", key: "demo/p-256"}),
+		s.inAll(users[:1], cell{sample: "jarsigner", key: "demo/rsa-3072"}, cell{sample: "jarsigner", key: "demo/p-521"})...)
+	s.each(t, cells, func(w *workplace) {
+		w.jar("one.jar")
+		w.jar("two.jar")
+		w.jar("unsigned.jar")
+		w.jar("bare.jar")
+		w.service.clearRequests(w.T)
+		w.sign(w.key, "one.jar", "two.jar")
+		// Certificate and chain for the script; then for each file policy, chain, signature and time-stamp.
+		w.service.wantRequests(w.T, 4+2*6, 1+2*2)
+		w.sign("--no-timestamp", w.key, "bare.jar")
+
+		w.roots("root.pem", "stranger.pem")
+		verify := "bash $verify --root root.pem "
+		w.judge(w.image.verifier(w.sample), `
+cp one.jar tampered.jar; echo hallo >hello.txt; jar uf tampered.jar hello.txt
+cp one.jar added.jar; echo more >more.txt; jar uf added.jar more.txt`,
+			check{"signed", true, verify + "one.jar two.jar"},
+			check{"chain", true, "keytool -printcert -jarfile one.jar | grep -c '^Certificate #[23]' | grep -qx 2 ||" +
+				" [[ $(keytool -printcert -jarfile one.jar | grep -c '^Owner: ') -ge 3 ]]"},
+			check{"unsigned", false, verify + "unsigned.jar"},
+			check{"tampered", false, verify + "tampered.jar"},
+			check{"entry added", false, verify + "added.jar"},
+			check{"wrong root", false, "bash $verify --root stranger.pem one.jar"},
+			check{"wrong root of the signature", false, "bash $verify --root stranger.pem --tsa-root root.pem unsigned.jar"},
+			check{"no time-stamp", false, verify + "bare.jar"},
+			check{"no time-stamp wanted", true, verify + "--no-timestamp bare.jar"},
+			check{"time-stamp of 10 years", true, verify + "one.jar 2>&1 | awk '/about 10 years/ { found = 1 } END { exit found }'"},
+			check{"time-stamp that lives too short", true, verify + "--tsa-years 11 one.jar 2>&1 | grep 'about 10 years'"},
+		)
+	})
+}
+
+// TestJarsignerAuthorities: the next time-stamp authority is asked when one fails.
+func TestJarsignerAuthorities(t *testing.T) {
+	s := need(t)
+	for name, faults := range map[string][]fault{
+		"refused": nil,
+		"error":   {{Route: "tsa", Kind: "status", Status: 503}},
+		"html":    {{Route: "tsa", Kind: "html"}},
+	} {
+		s.each(t, s.inAll(users[:1], cell{sample: "jarsigner", form: "tsa-" + name, key: "demo/p-256"}), func(w *workplace) {
+			w.jar("file.jar")
+			good := "https://" + w.service.relay.address + "/tsa"
+			bad := good
+			if faults == nil {
+				bad = "http://127.0.0.1:1/"
+			}
+			w.service.fail(w.T, faults...)
+			w.sign("--tsa", bad, "--tsa", good, w.key, "file.jar")
+			w.roots("root.pem", "stranger.pem")
+			w.judge(w.image.verifier(w.sample), "", check{"signed", true, "bash $verify --root root.pem file.jar"})
+		})
+	}
+}
+
+// TestJarsignerWithoutRightToReadTheChain signs all the same; what the service does not tell comes from a file.
+func TestJarsignerWithoutRightToReadTheChain(t *testing.T) {
+	s := need(t)
+	s.each(t, s.inAll(users[:1], cell{sample: "jarsigner", form: "chain-file", key: "demo/p-256"}), func(w *workplace) {
+		w.jar("leaf.jar")
+		w.jar("full.jar")
+		got := w.tool("bash", "-c", "signkit certificate demo/p-256 --chain >chain.pem")
+		if got.code != 0 {
+			w.Fatalf("signkit certificate ended with %d", got.code)
+		}
+		w.service.fail(w.T, fault{Route: "certificate", Kind: "status", Status: 403, Count: -1})
+		w.sign(w.key, "leaf.jar")
+		w.more = []string{"SIGNKIT_CERTIFICATE_CHAIN_FILE=/work/chain.pem"}
+		w.sign(w.key, "full.jar")
+		w.roots("root.pem", "stranger.pem")
+		w.judge(w.image.verifier(w.sample), "",
+			check{"full", true, "bash $verify --root root.pem full.jar"},
+			check{"leaf only", false, "bash $verify --root root.pem leaf.jar"},
+		)
+	})
+}
+
+func TestJarsignerFailures(t *testing.T) {
+	s := need(t)
+	s.fails(t, "jarsigner", "-storepass CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
+		w.jar("file.jar")
+		w.duplicate("file.jar", "original.jar")
+		return func(key string) []string { return []string{key, "file.jar"} }, func() {
+			w.sameAs("file.jar", "original.jar")
+			w.missing("file.jar.part")
+		}
+	})
+}

@@ -1,0 +1,147 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+)
+
+// openPGPScenarios are what testdata/openpgp-sign.sh signs.
+var openPGPScenarios = []string{
+	"gpg-detached", "gpg-clear", "gpg-inline", "rpm-add", "rpm-v3", "rpm-replace", "deb-debsigs", "deb-dpkg-sig",
+	"apt-repository", "yum-repository", "git-tag", "git-commit",
+}
+
+// TestOpenPGP signs files, packages, repositories, tags and commits with the samples, as every kind of user, and lets the
+// tools judge them in a container that has public keys only. All scenarios of a cell share two containers.
+func TestOpenPGP(t *testing.T) {
+	s := need(t)
+	var cells []cell
+	for _, key := range []string{"demo/gpg-rsa-4096", "demo/gpg-p-256"} {
+		cells = append(cells, cell{sample: "git", form: "and-packages", key: key})
+	}
+	s.each(t, s.inAll(users, cells...), signAndJudgeOpenPGP)
+}
+
+func signAndJudgeOpenPGP(w *workplace) {
+	other := "demo/gpg-p-256"
+	if w.key == other {
+		other = "demo/gpg-rsa-4096"
+	}
+	signed := w.setup.run(w.T, container{
+		image: w.image.tag(w.sample), user: w.user, network: true, env: w.service.settings(),
+		binds:   append(w.service.binds(), w.dir+":/work", absolute(w.T, "tests", "integration", "testdata", "openpgp-sign.sh")+":/sign.sh:ro"),
+		command: []string{"bash", "/sign.sh", w.key, other},
+	})
+	if signed.code != 0 {
+		w.Fatalf("the script that signs ended with %d", signed.code)
+	}
+	judged := w.setup.run(w.T, container{
+		image: w.image.verifier(w.sample),
+		binds: []string{
+			w.dir + ":/work", absolute(w.T, "tests", "integration", "testdata", "openpgp-verify.sh") + ":/verify.sh:ro",
+			absolute(w.T, "samples") + ":/samples:ro",
+		},
+		command: []string{"bash", "/verify.sh"},
+	})
+	if judged.code != 0 {
+		w.Errorf("the script that judges ended with %d", judged.code)
+	}
+	statuses, verdicts := table(signed.stdout), table(judged.stdout)
+	for _, scenario := range openPGPScenarios {
+		if scenario == "deb-dpkg-sig" && w.image.Name != "debian-11" {
+			continue // the last release that has dpkg-sig
+		}
+		w.Run(scenario, func(t *testing.T) {
+			w.setup.report.note(t, outcome{Scenario: scenario, Image: w.image.Name, Key: w.key, User: w.user.name})
+			if strings.HasPrefix(scenario, "rpm-") && w.key == "demo/gpg-p-256" && w.image.Name != "debian-13" {
+				refusedBeforeSigning(t, statuses, signed.stderr, scenario)
+				return
+			}
+			if got := statuses[scenario]; got != "0" {
+				t.Errorf("sign.sh ended with %q", got)
+			}
+			for check, want := range map[string]string{"signed": "0", "unsigned": "1", "tampered": "1", "wrong-key": "1"} {
+				if got := verdicts[scenario+" "+check]; got != want {
+					t.Errorf("%s: verdict %q, want %q", check, got, want)
+				}
+			}
+			if scenario == "apt-repository" && verdicts["apt-repository installed"] != "0" {
+				t.Error("apt does not install from the repository")
+			}
+			if scenario == "rpm-add" && verdicts["rpm-add-second signed"] != "0" {
+				t.Error("the second package is not signed")
+			}
+		})
+	}
+}
+
+// refusedBeforeSigning: these rpm releases would sign with an EC key and then refuse their own package.
+func refusedBeforeSigning(t *testing.T, statuses map[string]string, stderr, scenario string) {
+	t.Helper()
+	if statuses[scenario] != "1" || !strings.Contains(stderr, "choose a policy with an RSA key") {
+		t.Errorf("sign.sh ended with %q, and should have asked for an RSA key", statuses[scenario])
+	}
+}
+
+// TestWarmGPGMakesOneRequest: the bridge has the key from set-up, and its connection from the signature before.
+func TestWarmGPGMakesOneRequest(t *testing.T) {
+	s := need(t)
+	const script = `
+setup=$(signkit gpg init demo/gpg-rsa-4096) && eval "$setup"
+echo content >file
+for i in 1 2 3; do gpg --batch --yes -u "$GPG_KEY_ID" --armor --detach-sign file; done
+`
+	s.each(t, s.inAll(users[1:2], cell{sample: "gpg", form: "warm", key: "demo/gpg-rsa-4096"}), func(w *workplace) {
+		first := w.tool("bash", "-euo", "pipefail", "-c", script)
+		if first.code != 0 {
+			w.Fatalf("ended with %d", first.code)
+		}
+		// Set-up asks for the policy and its public key; then each signature is one request.
+		w.service.wantRequests(w.T, 2+3, 2)
+	})
+}
+
+// TestFailedGPGSpeaks: no permission, a refused token, an outage; the cause is on stderr, and no file is left.
+func TestFailedGPGSpeaks(t *testing.T) {
+	s := need(t)
+	for name, test := range map[string]struct {
+		settings []string
+		fault    *fault
+		want     string
+	}{
+		"refused-token":  {[]string{"SIGNPATH_API_TOKEN=wrong-token-canary"}, nil, "401"},
+		"nobody-there":   {[]string{"SIGNPATH_API_URL=https://127.0.0.1:1/Api", "SIGNPATH_TIMEOUTS_RETRY_COUNT=0"}, nil, "refused"},
+		"no-credentials": {[]string{"SIGNPATH_API_TOKEN="}, nil, "SIGNPATH_API_TOKEN"},
+		"no-permission":  {nil, &fault{Route: "sign", Kind: "status", Status: 403, Count: -1}, "403"},
+		"wrong-answer":   {nil, &fault{Route: "sign", Kind: "wrong-signature", Count: -1}, "does not verify"},
+	} {
+		s.each(t, s.inAll(users[1:2], cell{sample: "gpg", form: name, key: "demo/gpg-rsa-4096"}), func(w *workplace) {
+			w.more = test.settings
+			w.write("file", "content\n")
+			if test.fault != nil {
+				w.service.fail(w.T, *test.fault)
+			}
+			got := w.script("sign.sh", w.key, "file")
+			if got.code == 0 || !strings.Contains(got.stderr, test.want) {
+				w.Errorf("ended with %d, and stderr should hold %q", got.code, test.want)
+			}
+			if strings.Contains(got.stderr+got.stdout, "wrong-token-canary") {
+				w.Error("the token is in the output")
+			}
+			w.missing("file.asc")
+			w.missing("file.asc.part")
+		})
+	}
+}
+
+// table reads lines whose last word is the value of the words before.
+func table(text string) map[string]string {
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if i := strings.LastIndexByte(line, ' '); i > 0 {
+			values[line[:i]] = line[i+1:]
+		}
+	}
+	return values
+}

@@ -1,0 +1,149 @@
+package integration
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// noScripts are the images whose osslsigncode is older than 2.8: it signs no PowerShell scripts.
+var noScripts = []string{"debian-11", "debian-12", "ubuntu-22.04"}
+
+// TestOsslsigncode signs every kind of file that the version knows, with a time-stamp, and once more beside the first
+// signature. It is verified with the root alone.
+func TestOsslsigncode(t *testing.T) {
+	s := need(t)
+	cells := append(s.inAll(users, cell{sample: "osslsigncode", key: "demo/p-256"}),
+		s.inAll(users[:1], cell{sample: "osslsigncode", key: "demo/rsa-3072"})...)
+	s.each(t, cells, func(w *workplace) {
+		kinds := []string{"exe", "msi", "cab", "ps1"}
+		if slices.Contains(noScripts, w.image.Name) {
+			kinds = kinds[:3]
+		}
+		names := func(name string) (list []string) {
+			for _, kind := range kinds {
+				list = append(list, name+"."+kind)
+			}
+			return list
+		}
+		w.windowsFiles("file")
+		w.windowsFiles("unsigned")
+		w.service.clearRequests(w.T)
+		w.sign(append([]string{w.key}, names("file")...)...)
+		// The certificate and its chain, then for each file policy, signature and time-stamp.
+		w.service.wantRequests(w.T, 4+3*len(kinds), 1+2*len(kinds))
+		for _, name := range names("file") {
+			w.missing(name + ".part")
+		}
+
+		w.duplicate("file.exe", "bare.exe") // has a signature, which --no-timestamp replaces
+		w.sign("--no-timestamp", w.key, "bare.exe")
+		w.duplicate("file.exe", "nested.exe")
+		w.duplicate("file.msi", "nested.msi")
+		w.duplicate("file.cab", "nested.cab")
+		w.sign("--nest", otherKind(w.key), "nested.exe", "nested.msi", "nested.cab")
+
+		w.roots("root.pem", "stranger.pem")
+		verify := "bash $verify --root root.pem "
+		checks := []check{
+			{"signed", true, verify + strings.Join(names("file"), " ")},
+			{"nested", true, verify + "nested.exe nested.msi nested.cab >report && [[ $(grep -c '^Signature verification: ok' report) == 6 ]]"},
+			{"wrong root", false, "bash $verify --root stranger.pem --tsa-root root.pem file.exe"},
+			{"wrong root of the time-stamp", false, verify + "--tsa-root stranger.pem file.exe"},
+			{"no time-stamp", false, verify + "bare.exe"},
+			{"no time-stamp wanted", true, verify + "--no-timestamp bare.exe"},
+			{"time-stamp of 10 years", true, verify + "file.exe 2>&1 | awk '/about 10 years/ { found = 1 } END { exit found }'"},
+			{"time-stamp that lives too short", true, verify + "--tsa-years 11 nested.exe 2>&1 | grep 'about 10 years'"},
+		}
+		for _, name := range names("unsigned") {
+			checks = append(checks, check{name, false, verify + name})
+		}
+		for _, name := range names("tampered") {
+			checks = append(checks, check{name, false, verify + name})
+		}
+		w.judge(w.image.verifier(w.sample), `
+for file in file.*; do cp $file tampered.${file#file.}; done
+printf X | dd of=tampered.exe bs=1 seek=520 conv=notrunc
+sed -i 's/hello/hallo/' tampered.cab
+sed -i "s/'hello'/'hallo'/" tampered.ps1
+sed -i 's/Installation Database/Installation database/' tampered.msi`, checks...)
+	})
+}
+
+// duplicate copies a file of the folder.
+func (w *workplace) duplicate(from, to string) {
+	w.Helper()
+	w.copy(w.dir+"/"+from, to)
+}
+
+// otherKind is a key of the other kind.
+func otherKind(key string) string {
+	if strings.HasPrefix(key, "demo/rsa") {
+		return "demo/p-384"
+	}
+	return "demo/rsa-2048"
+}
+
+// TestOsslsigncodeAuthorities: the next time-stamp authority is asked when one refuses connections, answers nonsense, or
+// does not answer at all.
+func TestOsslsigncodeAuthorities(t *testing.T) {
+	s := need(t)
+	for name, faults := range map[string][]fault{
+		"refused": nil,
+		"error":   {{Route: "tsa", Kind: "status", Status: 503}},
+		"html":    {{Route: "tsa", Kind: "html"}},
+		"hang":    {{Route: "tsa", Kind: "hang"}},
+	} {
+		s.each(t, s.inAll(users[:1], cell{sample: "osslsigncode", form: "tsa-" + name, key: "demo/p-256"}), func(w *workplace) {
+			w.windowsFiles("file")
+			good := "https://" + w.service.relay.address + "/tsa"
+			bad := good
+			if faults == nil {
+				bad = "http://127.0.0.1:1/"
+			}
+			w.service.fail(w.T, faults...)
+			w.sign("--timeout", "20", "--tsa", bad, "--tsa", good, w.key, "file.exe")
+			w.roots("root.pem", "stranger.pem")
+			w.judge(w.image.verifier(w.sample), "", check{"signed", true, "bash $verify --root root.pem file.exe"})
+		})
+	}
+}
+
+// TestOsslsigncodeBadStamp: a time-stamp whose signature is wrong is noticed.
+func TestOsslsigncodeBadStamp(t *testing.T) {
+	s := need(t)
+	s.each(t, s.inAll(users[:1], cell{sample: "osslsigncode", form: "bad-stamp", key: "demo/p-256"}), func(w *workplace) {
+		w.windowsFiles("file")
+		w.service.fail(w.T, fault{Route: "tsa", Kind: "wrong-signature"})
+		w.sign(w.key, "file.exe")
+		w.roots("root.pem", "stranger.pem")
+		w.judge(w.image.verifier(w.sample), "", check{"signed", false, "bash $verify --root root.pem file.exe"})
+	})
+}
+
+// TestOsslsigncodeRefusesScripts: where the version signs no scripts, that is said and the script stays as it was.
+func TestOsslsigncodeRefusesScripts(t *testing.T) {
+	s := need(t)
+	cells := slices.DeleteFunc(s.inAll(users[:1], cell{sample: "osslsigncode", form: "no-scripts", key: "demo/p-256"}),
+		func(c cell) bool { return !slices.Contains(noScripts, c.image.Name) })
+	s.each(t, cells, func(w *workplace) {
+		w.windowsFiles("file")
+		w.windowsFiles("original")
+		if got := w.script("sign.sh", w.key, "file.ps1"); got.code == 0 || !strings.Contains(got.stderr, "did not sign file.ps1") {
+			w.Errorf("ended with %d", got.code)
+		}
+		w.sameAs("file.ps1", "original.ps1")
+	})
+}
+
+func TestOsslsigncodeFailures(t *testing.T) {
+	s := need(t)
+	s.fails(t, "osslsigncode", "pin-value=CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
+		w.windowsFiles("file")
+		w.windowsFiles("original")
+		return func(key string) []string { return []string{key, "file.exe"} }, func() {
+			w.sameAs("file.exe", "original.exe")
+			w.missing("file.exe.part")
+		}
+	})
+}
