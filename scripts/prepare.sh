@@ -19,10 +19,10 @@ if [[ ${1-} == -- ]]; then shift; elif [[ $# -gt 0 ]]; then usage; fi
 engine=no
 case $job in
   build) tools="go python3-venv" ;;
-  unit) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" ;;
+  unit) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" ;;
   lint) tools="go gcc python3-venv" ;;
   integration | demo | images) tools="go python3-venv openssl" engine=yes ;;
-  test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" engine=yes ;;
+  test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" engine=yes ;;
   fuzz) tools="go libfuzzer" ;;
   bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv" ;;
   bootstrap) tools="mmdebstrap" ;;
@@ -38,6 +38,7 @@ present() { # present TOOL: reports whether this machine has it
     gcc) command -v gcc >/dev/null && [[ -e /usr/include/stdlib.h ]] ;;
     openssl-pkcs11) openssl engine pkcs11 >/dev/null 2>&1 || openssl list -provider pkcs11 -providers >/dev/null 2>&1 ;;
     libfuzzer) compgen -G "$(clang -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer*" >/dev/null ;;
+    nginx) command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] ;;
     docker) command -v docker >/dev/null ;;
     dockerd) command -v dockerd >/dev/null && command -v iptables >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
@@ -55,6 +56,9 @@ package() { # package TOOL: the Debian packages that bring it
     libfuzzer) echo "clang libclang-rt-dev" ;;
     softhsm2-util) echo softhsm2 ;;
     p11tool) echo gnutls-bin ;;
+    javac) echo default-jdk-headless ;;
+    modutil) echo libnss3-tools ;;
+    nginx) echo nginx-light ;;
     rpmbuild) echo rpm ;;
     dpkg-deb) echo dpkg ;;
     *) echo "$1" ;;
@@ -70,9 +74,20 @@ may_install() {
 }
 
 install() { # install PACKAGE…
+  local policy=/usr/sbin/policy-rc.d quiet=no status=0
   say "installing $*"
+  if [[ " $* " == *" nginx"* && ! -e $policy ]]; then # a test runs it; this machine shall not serve
+    quiet=yes
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 0755 "$policy"
+  fi
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || status=$?
+  if [[ $quiet == yes ]]; then
+    "${as_root[@]}" rm -f "$policy"
+    "${as_root[@]}" systemctl disable nginx >/dev/null 2>&1 || true
+  fi
+  return "$status"
 }
 
 provide() { # provide TOOL…: installs what is missing or says how
