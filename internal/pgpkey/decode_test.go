@@ -3,12 +3,11 @@ package pgpkey
 import (
 	"crypto/elliptic"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/ProtonMail/go-crypto/openpgp"
-	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
 func TestParseRefuses(t *testing.T) {
@@ -29,7 +28,12 @@ func TestParseRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	armored, err := key.Armor()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, data := range map[string]string{
+		"too much": strings.Repeat(string(one), maxKey/len(one)+1), "two armored keys": string(armored) + string(armored), "a message": "-----BEGIN PGP MESSAGE-----\n\nAAAA\n-----END PGP MESSAGE-----\n",
 		"nothing": "", "text": "hello", "a cut armor": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA", "no user id": packets.String(),
 		"half of a key": string(one[:len(one)/2]), "two keys": string(one) + string(one),
 	} {
@@ -54,6 +58,17 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(binary)
 	f.Add(armored)
+	files, err := filepath.Glob("testdata/*.asc")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no keys in testdata: %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		key, err := Parse(data)
 		if err != nil {
@@ -62,13 +77,16 @@ func FuzzParse(f *testing.F) {
 		if len(key.Fingerprint()) < 40 || key.UserID() == "" && len(key.ids) == 0 {
 			t.Errorf("an incomplete key: %s %q", key.Fingerprint(), key.UserID())
 		}
-		if _, err := key.Armor(); err != nil {
-			t.Errorf("it cannot be written: %v", err)
+		written, err := key.Armor()
+		if err != nil {
+			t.Fatalf("it cannot be written: %v", err)
+		}
+		again, err := Parse(written)
+		if err != nil || again.Fingerprint() != key.Fingerprint() || again.UserID() != key.UserID() || !again.Expires().Equal(key.Expires()) {
+			t.Errorf("what was written reads as another key: %v", err)
 		}
 	})
 }
-
-func entityOf(key *packet.PublicKey) *openpgp.Entity { return &openpgp.Entity{PrimaryKey: key} }
 
 func unhex(t *testing.T, s string) []byte {
 	t.Helper()

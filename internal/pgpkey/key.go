@@ -3,6 +3,7 @@ package pgpkey
 import (
 	"bytes"
 	"crypto"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +25,15 @@ type Key struct {
 	expires time.Time
 }
 
+// maxKey is more than any key has that is for signing, photographs and signatures of others included.
+const maxKey = 1 << 20
+
 // Parse reads one transferable public key, armored or binary. A key without a valid
 // self-signature is refused, as gpg does.
 func Parse(data []byte) (*Key, error) {
+	if len(data) > maxKey {
+		return nil, fmt.Errorf("an OpenPGP public key of %d bytes is too long; %d are read", len(data), maxKey)
+	}
 	data, err := dearmor(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading the OpenPGP public key: %w", err)
@@ -138,11 +145,25 @@ func isPrimary(s *packet.Signature) bool { return s.IsPrimaryId != nil && *s.IsP
 func (k *Key) Binary() ([]byte, error) {
 	var b bytes.Buffer
 	for _, p := range k.packets {
-		if err := p.Serialize(&b); err != nil {
-			return nil, fmt.Errorf("encoding the OpenPGP public key: %w", err)
-		}
+		b.Write(header(p))
+		b.Write(p.Contents)
 	}
 	return b.Bytes(), nil
+}
+
+// header is of the old format where that can be (RFC 9580, section 4.2.2), as in what gpg
+// exports: it is what the oldest readers know.
+func header(p *packet.OpaquePacket) []byte {
+	size := len(p.Contents)
+	switch {
+	case p.Tag > 15:
+		return binary.BigEndian.AppendUint32([]byte{0xc0 | p.Tag, 0xff}, uint32(size))
+	case size < 1<<8:
+		return []byte{0x80 | p.Tag<<2, byte(size)}
+	case size < 1<<16:
+		return binary.BigEndian.AppendUint16([]byte{0x81 | p.Tag<<2}, uint16(size))
+	}
+	return binary.BigEndian.AppendUint32([]byte{0x82 | p.Tag<<2}, uint32(size))
 }
 
 // Armor encodes the key in ASCII armor (RFC 9580, section 6.2).

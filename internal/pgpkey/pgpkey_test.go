@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,6 +167,10 @@ func TestCreateRefuses(t *testing.T) {
 		"a weak key":       {t.Context(), softSigner{weak}, Options{Name: "a", Created: created}, "too short"},
 		"P-224":            {t.Context(), ecSigner(t, elliptic.P224()), Options{Name: "a", Created: created}, "P-224"},
 		"nobody":           {t.Context(), p256, Options{Created: created}, "user id"},
+		"a bracket":        {t.Context(), p256, Options{Name: "a <b>", Created: created}, "angle brackets"},
+		"two lines":        {t.Context(), p256, Options{Name: "a\nb", Created: created}, "one line"},
+		"no UTF-8":         {t.Context(), p256, Options{Name: "\xff", Created: created}, "UTF-8"},
+		"a long name":      {t.Context(), p256, Options{Name: strings.Repeat("a", 1001), Created: created}, "1000 bytes"},
 		"an end before":    {t.Context(), p256, Options{Name: "a", Created: created, Expires: created}, "not after"},
 		"an end now past":  {t.Context(), p256, Options{Name: "a", Created: created, Expires: created.Add(time.Hour)}, "not after"},
 		"an ended context": {ended, p256, Options{Name: "a", Created: created}, "canceled"},
@@ -178,20 +183,34 @@ func TestCreateRefuses(t *testing.T) {
 
 // TestVectors compares fingerprints with those that gpg computed.
 func TestVectors(t *testing.T) {
-	curve := elliptic.P256()
 	point := unhex(t, "0459ebf0b50f35983b4db9fcb948a3069aaa397cdda28d83113324dc655c01e2877b1a9e2daf3f4cbdb5b9d9fbb5a6a95c26247485de90c8646bc1feddd9445589")
-	public, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+	p256, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	if err != nil {
 		t.Fatal(err)
 	}
-	packet, err := publicKeyPacket(public, time.Unix(1700000000, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := (&Key{entity: entityOf(packet)}).Fingerprint(); got != "132FEB5A4DEE2879FB28E0803EA2E5E9D9B8C0FD" {
-		t.Errorf("fingerprint %s", got)
+	for want, public := range map[string]crypto.PublicKey{
+		"132FEB5A4DEE2879FB28E0803EA2E5E9D9B8C0FD": p256,
+		"B38382BF186A1F2AA109C859C9E97D4F40A3BB7D": &rsa.PublicKey{N: new(big.Int).SetBytes(unhex(t, rsaVector)), E: 65537},
+	} {
+		packet, err := publicKeyPacket(public, time.Unix(1700000000, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fingerprint(packet); got != want {
+			t.Errorf("fingerprint %s, want %s", got, want)
+		}
 	}
 }
+
+const rsaVector = "00bab01a48b91cc6e80602749376398c44b87c3e1dc0e21804f0a7dd1f133996ee5a46e0992f18a9c3014ebb0a47cf23" +
+	"27a4979d14fa1cc8190a0d7fbd899dcdb976c5acb0e3bf67982bd1d8211bf5c83651bb7eeda3c12d1a1ae43ba125fdd3" +
+	"96c5bae9fc83c5c245529cfbfbb4ded4cd9ae71ed84850bcdd496d590a9254a10cb6d5ee10bfdddf2cb944a994fae4b9" +
+	"d3f471f65724cac8ce8a1830a947a4e958a477b503d9d665886dcfdfa370ad5e0993e5f35dc666b495d3a579e2a2df7e" +
+	"da5bc0dde91324a69bd9d34107b561f844e39daea85259dd1682221473bb89ee926b439300d732ce787afe14b8f8381b" +
+	"ad42897517c73b77cb9fd93864d80045700a2717280d4db20b4a1bee6acfa6e170eb931c77cd877635c32d834b68bed8" +
+	"30b815e98b9852e46131a0bb4c82b0912fe900804044c4507a188a6893277fb5bdde0b770769425bcba285359332eb3f" +
+	"a7bcb74641abcb5a1848ff092b4900da9f3243ae57ebb19b8de055133eee07661468e2a90505d49376ae6bd1a42acf05" +
+	"0d"
 
 // gpgKey is what gpg shows of the one key of a keyring.
 type gpgKey struct {
