@@ -48,7 +48,8 @@ func newBridge(o options, environ []string) *bridge {
 	b := &bridge{log: logger, closeLog: closeLog, sources: newSources(environ, logger, redactor)}
 	path := b.listen(o.home)
 	c := card.New(card.Options{KeyList: filepath.Join(o.home, keyfile.Name), Open: b.sources.open, Socket: path, Log: logger})
-	b.server = &assuan.Server[*card.Session]{Greeting: "signkit-scdaemon ready", Commands: c.Commands(), Session: c.Session, Log: logger}
+	b.server = &assuan.Server[*card.Session]{
+		Greeting: "signkit-scdaemon ready", Commands: c.Commands(), Session: c.Session, Log: logger}
 	logger.Info("started", "home", o.home, "socket", path, "pid", os.Getpid(), "agent", os.Getppid())
 	return b
 }
@@ -94,7 +95,7 @@ func (b *bridge) serve(ctx context.Context, in io.Reader, out io.Writer) {
 	case <-time.After(ending):
 		b.log.Warn("a call did not end when it was told to")
 	}
-	b.log.Info("ended")
+	// No record says that this is the end: the GNUPGHOME may be being removed.
 }
 
 func (b *bridge) close() {

@@ -157,8 +157,8 @@ func signMany(t *testing.T, g *gnupg, policy string, rounds int) {
 	}
 	for range rounds {
 		file := g.file()
-		out, err := g.command("gpg", "--batch", "-u", g.keys[policy].Fingerprint(), "-o", file+".sig", "--detach-sign", file).CombinedOutput()
-		if err != nil {
+		cmd := g.command("gpg", "--batch", "-u", g.keys[policy].Fingerprint(), "-o", file+".sig", "--detach-sign", file)
+		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("gpg: %v\n%s", err, out)
 			return
 		}

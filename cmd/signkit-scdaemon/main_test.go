@@ -154,7 +154,14 @@ func (g *gnupg) end() {
 			g.t.Logf("end of %s:\n%s", name, text[max(0, len(text)-4000):])
 		}
 	}
-	_ = os.RemoveAll(g.dir)
+	// The bridge may still be writing of a signature that was cancelled.
+	for range 100 {
+		if os.RemoveAll(g.dir) == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	g.t.Errorf("%s cannot be removed", g.dir)
 }
 
 // command is a program in a session of its own: without a terminal, and without

@@ -70,7 +70,8 @@ func TestKeysOfAModule(t *testing.T) {
 
 func addModuleKey(t *testing.T, g *gnupg, source keyfile.PKCS11) {
 	t.Helper()
-	m, err := p11key.Open(t.Context(), p11key.Options{Module: source.Module, Token: source.Token, Key: source.Key, PINFile: source.PINFile})
+	m, err := p11key.Open(t.Context(), p11key.Options{
+		Module: source.Module, Token: source.Token, Key: source.Key, PINFile: source.PINFile})
 	if err != nil {
 		t.Fatal(err)
 	}

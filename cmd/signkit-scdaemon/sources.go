@@ -68,7 +68,8 @@ func (s *sources) service() (*signpath.Client, error) {
 	}
 	client, err := signpath.New(cfg, signpath.Options{Logger: s.log, Redactor: s.redactor, Process: s.process})
 	if err != nil {
-		return nil, fmt.Errorf("%w (gpg-agent keeps the environment that it was started with: after a change, signkit gpg init starts it again)", err)
+		return nil, fmt.Errorf("%w (gpg-agent keeps the environment that it was started with: "+
+			"after a change, signkit gpg init starts it again)", err)
 	}
 	s.client = client
 	return client, nil

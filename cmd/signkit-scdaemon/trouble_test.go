@@ -45,7 +45,8 @@ func signAgain(t *testing.T, g *gnupg) {
 	deadline := time.Now().Add(patience)
 	for {
 		file := g.file()
-		out, err := g.command("gpg", "--batch", "-u", g.keys["p-256"].Fingerprint(), "-o", file+".sig", "--detach-sign", file).CombinedOutput()
+		cmd := g.command("gpg", "--batch", "-u", g.keys["p-256"].Fingerprint(), "-o", file+".sig", "--detach-sign", file)
+		out, err := cmd.CombinedOutput()
 		if err == nil {
 			if err := verify("--verify", file+".sig", file); err != nil {
 				t.Error(err)
@@ -63,6 +64,7 @@ func signAgain(t *testing.T, g *gnupg) {
 }
 
 func TestKilledAgent(t *testing.T) {
+	t.Parallel()
 	s := startService(t, 0)
 	g := newGnuPG(t, s, []string{"p-256"})
 	bridge, agent := g.bridgeProcess(), g.process(g.agent("GETINFO pid"))
@@ -77,6 +79,7 @@ func TestKilledAgent(t *testing.T) {
 }
 
 func TestAgentThatIsToldToEnd(t *testing.T) {
+	t.Parallel()
 	s := startService(t, 0)
 	g := newGnuPG(t, s, []string{"p-256"})
 	bridge := g.bridgeProcess()
@@ -88,6 +91,7 @@ func TestAgentThatIsToldToEnd(t *testing.T) {
 }
 
 func TestKilledBridge(t *testing.T) {
+	t.Parallel()
 	s := startService(t, 0)
 	g := newGnuPG(t, s, []string{"p-256"})
 	bridge := g.bridgeProcess()
@@ -98,6 +102,7 @@ func TestKilledBridge(t *testing.T) {
 }
 
 func TestKillSCD(t *testing.T) {
+	t.Parallel()
 	s := startService(t, 0)
 	g := newGnuPG(t, s, []string{"p-256"})
 	bridge := g.bridgeProcess()
@@ -107,6 +112,7 @@ func TestKillSCD(t *testing.T) {
 }
 
 func TestKilledGPG(t *testing.T) {
+	t.Parallel()
 	s := startService(t, 0)
 	g := newGnuPG(t, s, []string{"p-256"})
 	s.ClearRequests()
@@ -131,7 +137,8 @@ func TestOutageInABatch(t *testing.T) {
 	verify := g.verifier()
 	for i := range 9 {
 		fault := map[int]mockapi.Fault{
-			2: {Route: "sign", Kind: "status", Status: 503}, 4: {Route: "sign", Kind: "wrong-signature"}, 6: {Route: "sign", Kind: "reset"},
+			2: {Route: "sign", Kind: "status", Status: 503}, 4: {Route: "sign", Kind: "wrong-signature"},
+			6: {Route: "sign", Kind: "reset"},
 		}[i]
 		if fault.Kind == "" {
 			file, signature := g.sign("p-256")
@@ -143,7 +150,8 @@ func TestOutageInABatch(t *testing.T) {
 		setFault(t, s, fault)
 		file := g.file()
 		out := g.refused(file+".sig", "-u", g.keys["p-256"].Fingerprint(), "--detach-sign", file)
-		want := map[string]string{"status": "Server indicated a failure", "wrong-signature": "Bad signature", "reset": "Network error"}[fault.Kind]
+		want := map[string]string{
+			"status": "Server indicated a failure", "wrong-signature": "Bad signature", "reset": "Network error"}[fault.Kind]
 		if !strings.Contains(out, "signing failed: "+want) {
 			t.Errorf("%s: gpg says\n%s\nwant %s", fault.Kind, out, want)
 		}
@@ -177,8 +185,9 @@ func TestServiceThatRefuses(t *testing.T) {
 	}{
 		"token unknown": {[]string{"SIGNPATH_API_TOKEN=c29tZXRoaW5nIGVsc2UgdGhhbiB0aGF0IHRva2Vu"}, "Bad authentication"},
 		"user may not":  {[]string{"SIGNPATH_API_TOKEN=" + s.SecondToken()}, "Forbidden"},
-		"not there":     {[]string{"SIGNPATH_API_URL=https://127.0.0.1:1/Api", "SIGNPATH_TIMEOUTS_RETRY_COUNT=0"}, "Connection refused"},
-		"unknown root":  {[]string{"SIGNKIT_CA_FILE=", "SIGNPATH_TIMEOUTS_RETRY_COUNT=0"}, "Configuration error"},
+		"not there": {[]string{"SIGNPATH_API_URL=https://127.0.0.1:1/Api",
+			"SIGNPATH_TIMEOUTS_RETRY_COUNT=0"}, "Connection refused"},
+		"unknown root": {[]string{"SIGNKIT_CA_FILE=", "SIGNPATH_TIMEOUTS_RETRY_COUNT=0"}, "Configuration error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGnuPG(t, s, []string{"p-256"}, test.settings...)

@@ -11,7 +11,8 @@ import (
 func FuzzServe(f *testing.F) {
 	for _, seed := range []string{
 		"", "TELL\n", "KEEP a%0D%0a%25\nTELL\n", "KEEP \x00\xff\n\n#\nTELL\r\nBYE\nTELL\n", "FAIL\nPANIC\nSTOP\nTELL\n",
-		"SHOW  --hash=sha256 -- 43A0C903\n", "D data\nEND\nCAN\n", strings.Repeat("A", 999) + "\n" + strings.Repeat("B", 1002) + "\nTELL\n",
+		"SHOW  --hash=sha256 -- 43A0C903\n", "D data\nEND\nCAN\n",
+		strings.Repeat("A", 999) + "\n" + strings.Repeat("B", 1002) + "\nTELL\n",
 		"KEEP " + strings.Repeat("%", 990) + "\nTELL\n", "\r\n\r\r\n",
 	} {
 		f.Add(seed)
@@ -52,7 +53,7 @@ func commandLines(input string) int {
 			continue
 		}
 		n++
-		if word := strings.Fields(line); len(line) <= maxLine && (strings.ToUpper(word[0]) == "BYE" || strings.ToUpper(word[0]) == "STOP") {
+		if word := strings.ToUpper(strings.Fields(line)[0]); len(line) <= maxLine && (word == "BYE" || word == "STOP") {
 			break
 		}
 	}

@@ -108,7 +108,8 @@ func TestServeKeepsStatePerConnection(t *testing.T) {
 func TestServeRefusesLongLinesAsAWhole(t *testing.T) {
 	fits := "KEEP " + strings.Repeat("x", maxLine-5)
 	for length, line := range map[int]string{
-		maxLine: fits, maxLine + 1: fits + "x", maxLine + 2: fits + "xx", 3000: fits + strings.Repeat("x TELL ", 300), 5000: strings.Repeat("\x00", 5000),
+		maxLine: fits, maxLine + 1: fits + "x", maxLine + 2: fits + "xx",
+		3000: fits + strings.Repeat("x TELL ", 300), 5000: strings.Repeat("\x00", 5000),
 	} {
 		want := "OK\n"
 		if length > maxLine {
@@ -126,7 +127,10 @@ func TestDataIsDividedBetweenEscapes(t *testing.T) {
 		strings.Repeat("%", 2000), strings.Repeat("a", 997) + "%%", strings.Repeat("a", 998), strings.Repeat("a", 999), "\r\n%\x00\xff",
 		strings.Repeat("a", 996) + "\n", strings.Repeat("a", 995) + "\n",
 	} {
-		big := Command[*memory]{"BIG", func(_ *memory, _ context.Context, c *Call) error { c.Data([]byte(data)); return nil }, "BIG: data"}
+		big := Command[*memory]{"BIG", func(_ *memory, _ context.Context, c *Call) error {
+			c.Data([]byte(data))
+			return nil
+		}, "BIG: data"}
 		answers, err := talk(t, testServer(big), "BIG\n")
 		if err != nil {
 			t.Fatal(err)

@@ -16,16 +16,18 @@ func TestAnswers(t *testing.T) {
 	const sn = SerialNumber
 	other := "D276000124010304FF7F000000020000"
 	for line, want := range map[string]string{
-		"SERIALNO":                              "S SERIALNO " + sn + "\nOK",
-		"SERIALNO --all openpgp":                "S SERIALNO " + sn + "\nOK",
-		"SERIALNO --demand=" + other:            "S SERIALNO " + other + "\nOK",
-		"SERIALNO --demand=ff7F":                "S SERIALNO ff7F\nOK",
-		"SERIALNO --demand=zz":                  "S SERIALNO " + sn + "\nOK",
-		"SERIALNO --demand=":                    "S SERIALNO " + sn + "\nOK",
-		"SERIALNO --demand=00%0AOK":             "S SERIALNO " + sn + "\nOK",
-		"serialno --ALL":                        "S SERIALNO " + sn + "\nOK",
-		"LEARN --keypairinfo":                   "S KEYPAIRINFO {rsa3072} {rsa3072} sc - rsa3072\nS KEYPAIRINFO {p256} {p256} sc - nistp256\nOK",
-		"KEYINFO --list=sign":                   "S KEYINFO {rsa3072} T " + sn + " {rsa3072} sc\nS KEYINFO {p256} T " + sn + " {p256} sc\nOK",
+		"SERIALNO":                   "S SERIALNO " + sn + "\nOK",
+		"SERIALNO --all openpgp":     "S SERIALNO " + sn + "\nOK",
+		"SERIALNO --demand=" + other: "S SERIALNO " + other + "\nOK",
+		"SERIALNO --demand=ff7F":     "S SERIALNO ff7F\nOK",
+		"SERIALNO --demand=zz":       "S SERIALNO " + sn + "\nOK",
+		"SERIALNO --demand=":         "S SERIALNO " + sn + "\nOK",
+		"SERIALNO --demand=00%0AOK":  "S SERIALNO " + sn + "\nOK",
+		"serialno --ALL":             "S SERIALNO " + sn + "\nOK",
+		"LEARN --keypairinfo": "S KEYPAIRINFO {rsa3072} {rsa3072} sc - rsa3072\n" +
+			"S KEYPAIRINFO {p256} {p256} sc - nistp256\nOK",
+		"KEYINFO --list=sign": "S KEYINFO {rsa3072} T " + sn + " {rsa3072} sc\n" +
+			"S KEYINFO {p256} T " + sn + " {p256} sc\nOK",
 		"KEYINFO --list=encr":                   "OK",
 		"KEYINFO --list=auth":                   "OK",
 		"KEYINFO --data {p256}":                 "D {p256} T " + sn + " {p256} sc%0A\nOK",

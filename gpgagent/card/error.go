@@ -17,7 +17,8 @@ import (
 // openError is that of a key that cannot be used at all: unless the error knows
 // better, or time was up, the settings are to blame.
 func openError(err error) error {
-	if _, ok := errors.AsType[*assuan.Error](err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	_, coded := errors.AsType[*assuan.Error](err)
+	if coded || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return &assuan.Error{Code: assuan.Configuration, Err: err}

@@ -26,6 +26,7 @@ func TestCodes(t *testing.T) {
 	dial := func(cause error) error {
 		return connection(&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", cause)})
 	}
+	unknownRoot := &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
 	for what, test := range map[string]struct {
 		err  error
 		want assuan.Code
@@ -51,7 +52,7 @@ func TestCodes(t *testing.T) {
 		"name server silent":     {connection(&net.DNSError{IsTimeout: true}), assuan.Network},
 		"attempt timed out":      {connection(signpath.ErrTimeout), assuan.Timeout},
 		"connection timed out":   {connection(os.ErrDeadlineExceeded), assuan.Timeout},
-		"unknown root":           {connection(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), assuan.Configuration},
+		"unknown root":           {connection(unknownRoot), assuan.Configuration},
 		"own deadline":           {context.DeadlineExceeded, assuan.Timeout},
 		"client left":            {fmt.Errorf("x: %w", context.Canceled), assuan.Canceled},
 		"denied":                 {fmt.Errorf("x: %w", signpath.ErrDenied), assuan.NotConfirmed},

@@ -15,9 +15,11 @@ func FuzzCommands(f *testing.F) {
 	}
 	grip := strings.Repeat("AB", 20)
 	for _, seed := range []string{
-		"SERIALNO --demand=D276000124010304FF7F000000020000\nSERIALNO --all\n", "KEYINFO --list\nKEYINFO --data " + grip + "\nLEARN --force\n",
+		"SERIALNO --demand=D276000124010304FF7F000000020000\nSERIALNO --all\n",
+		"KEYINFO --list\nKEYINFO --data " + grip + "\nLEARN --force\n",
 		"SETDATA 3031300D060960864801650304020105000420" + strings.Repeat("00", 32) + "\nPKSIGN --hash=sha256 " + grip + "\n",
-		"SETDATA --append 00\nSETDATA --append 11\nRESTART\nGETINFO cmd_has_option X\n", "READKEY  --no-data -- X\nGETATTR $SIGNKEYID\n",
+		"SETDATA --append 00\nSETDATA --append 11\nRESTART\nGETINFO cmd_has_option X\n",
+		"READKEY  --no-data -- X\nGETATTR $SIGNKEYID\n",
 	} {
 		f.Add(seed)
 	}
@@ -26,7 +28,8 @@ func FuzzCommands(f *testing.F) {
 		// A keygrip that fuzzing can find stands for that of the key.
 		input = strings.ReplaceAll(input, grip, testEntry(t, "p256").Keygrip)
 		var out strings.Builder
-		if err := b.server.Serve(t.Context(), strings.NewReader(input+"\nSERIALNO --all\n"), &out); err != nil && err != assuan.ErrStop {
+		err := b.server.Serve(t.Context(), strings.NewReader(input+"\nSERIALNO --all\n"), &out)
+		if err != nil && err != assuan.ErrStop {
 			t.Fatal(err)
 		}
 		if log := b.log.String(); strings.Contains(log, "internal error") {

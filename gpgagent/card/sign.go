@@ -135,8 +135,8 @@ func (c *Card) sign(ctx context.Context, j job) ([]byte, error) {
 
 func wrongSignature(j job) error {
 	return assuan.Errorf(assuan.BadSignature,
-		"the answer does not verify with the public key in this GNUPGHOME; if the key of %s has changed, set it up again (signkit gpg init)",
-		j.key.ID())
+		"the answer does not verify with the public key in this GNUPGHOME; if the key of %s has changed, "+
+			"set it up again (signkit gpg init)", j.key.ID())
 }
 
 // fixedSize turns a DER signature into r and s, each of size octets.

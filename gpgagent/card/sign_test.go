@@ -54,7 +54,8 @@ func TestDigestInfoPrefixes(t *testing.T) {
 			Digest []byte
 		}
 		rest, err := asn1.Unmarshal(data, &info)
-		if err != nil || len(rest) > 0 || !bytes.Equal(info.Digest, digest) || !bytes.Equal(info.Algorithm.Parameters.FullBytes, asn1.NullBytes) {
+		if err != nil || len(rest) > 0 || !bytes.Equal(info.Digest, digest) ||
+			!bytes.Equal(info.Algorithm.Parameters.FullBytes, asn1.NullBytes) {
 			t.Errorf("%s: %x is no DigestInfo: %v", hash, data, err)
 		}
 		got, gotDigest, err := readDigestInfo(data)
