@@ -293,6 +293,10 @@ func (a *app) handOver(ctx context.Context, i *gpgInit, home *gnupghome.Home, ke
 		}{home.Dir, result.AgentPID, gpgRows(keys)})
 	default:
 		err = a.ui.write([]byte(shellLines(home, fingerprints, i.homedir == "")))
+		if isTerminal(a.ui.stdout) {
+			a.ui.hint(`these lines are for the shell to evaluate: eval "$(signkit gpg init …)"`)
+			a.ui.hint("to end what was just made: signkit gpg kill --homedir %s", shellQuote(home.Dir))
+		}
 	}
 	if err != nil && i.homedir == "" {
 		// Nobody knows of it.
