@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"signkit/internal/version"
 	"signkit/pkcs11/token"
@@ -38,10 +39,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	go watchHost(control.Peer())
 	t, finish := newToken(directory, control.Peer(), stdout)
 	defer finish()
 	t.Prepare(ctx)
+	runtime.Gosched() // on this thread the connection opens now; another would have to be made first
+	go watchHost(control.Peer())
 	if err := control.Serve(ctx, t, version.Version); !errors.Is(err, token.ErrHostGone) {
 		return err
 	}

@@ -198,30 +198,34 @@ func (s *socket) reply(kind uint32, rv Error, res result) error {
 const hangUpInterval = 250 * time.Millisecond
 
 // announce tells the module regularly that the call goes on, and cancels it
-// when the module hangs up. It runs until stop is called, which waits for it.
+// when the module hangs up. It does so until stop is called, which waits for it.
+// Most calls end before the first time, so there is no goroutine until then.
 func (s *socket) announce(cancel func()) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		ticker := time.NewTicker(hangUpInterval)
-		defer ticker.Stop()
-		for ticks := 1; ; ticks++ {
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-			}
-			if s.hungUp() {
-				cancel()
-			}
-			if ticks%int(wire.WorkingInterval*time.Millisecond/hangUpInterval) == 0 {
-				_ = s.reply(wire.Working, ckrOK, result{})
-			}
+	var mu sync.Mutex
+	var timer *time.Timer
+	ended, ticks := false, 0
+	tick := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return
 		}
-	}()
+		if s.hungUp() {
+			cancel()
+		}
+		if ticks++; ticks%int(wire.WorkingInterval*time.Millisecond/hangUpInterval) == 0 {
+			_ = s.reply(wire.Working, ckrOK, result{})
+		}
+		timer.Reset(hangUpInterval)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(hangUpInterval, tick)
 	return func() {
-		close(done)
-		<-ended
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		timer.Stop()
 	}
 }
 
