@@ -36,8 +36,10 @@ type issued struct {
 func issue(t testing.TB, key string, parent *issued, edit func(*x509.Certificate)) *issued {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	template.Subject.CommonName = t.Name() + key
@@ -124,8 +126,8 @@ func (l *listener) serve(conn *tls.Conn) {
 		l.mu.Unlock()
 		if complete {
 			const body = `{"signingPolicies":[]}`
-			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-				len(body), body)
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"+
+				"Content-Length: %d\r\n\r\n%s", len(body), body)
 			return
 		}
 		if err != nil {
@@ -194,16 +196,20 @@ func serverCases(t *testing.T) (root *issued, cases []serverCase) {
 		{"good for an IP address", "127.0.0.1", issue(t, "p-256", root, nil), nil, ""},
 		{"good below an intermediate", "localhost", below, nil, ""},
 		{"RSA", "localhost", issue(t, "rsa", root, nil), nil, ""},
-		{"wrong name", "localhost", issue(t, "p-256", root, someNames("example.com")), &name, "check the host name in SIGNPATH_API_URL"},
+		{"wrong name", "localhost", issue(t, "p-256", root, someNames("example.com")),
+			&name, "check the host name in SIGNPATH_API_URL"},
 		{"name of a part", "localhost", issue(t, "p-256", root, someNames("local", "*.localhost")), &name, "not localhost"},
 		{"name in the subject alone", "localhost",
-			issue(t, "p-256", root, func(c *x509.Certificate) { someNames()(c); c.Subject.CommonName = "localhost" }), &name, "legacy Common Name"},
+			issue(t, "p-256", root, func(c *x509.Certificate) { someNames()(c); c.Subject.CommonName = "localhost" }),
+			&name, "legacy Common Name"},
 		{"IP address as a name", "127.0.0.1", issue(t, "p-256", root, someNames("127.0.0.1", "localhost")), &name, "IP SANs"},
 		{"wrong IP address", "127.0.0.1",
-			issue(t, "p-256", root, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 2)} }), &name, "not 127.0.0.1"},
+			issue(t, "p-256", root, func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 2)} }),
+			&name, "not 127.0.0.1"},
 		{"expired", "localhost", issue(t, "p-256", root, past), &invalid, "has expired or is not yet valid"},
 		{"not yet valid", "localhost",
-			issue(t, "p-256", root, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }), &invalid, "not yet valid"},
+			issue(t, "p-256", root, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }),
+			&invalid, "not yet valid"},
 		{"expired intermediate", "localhost", issue(t, "p-256", expiredMiddle, nil), &invalid, "has expired"},
 		{"foreign root", "localhost", issue(t, "p-256", foreign, nil), &unknown, "SIGNKIT_CA_FILE"},
 		{"root of the same name", "localhost",
@@ -211,9 +217,11 @@ func serverCases(t *testing.T) (root *issued, cases []serverCase) {
 		{"self-signed", "localhost", issue(t, "p-256", nil, nil), &unknown, "SIGNKIT_CA_FILE"},
 		{"missing intermediate", "localhost", &alone, &unknown, "SIGNKIT_CA_FILE"},
 		{"for clients", "localhost", issue(t, "p-256", root, clientOnly), &invalid, "incompatible key usage"},
-		{"below an authority for clients", "localhost", issue(t, "p-256", clientAuthority, nil), &invalid, "incompatible key usage"},
+		{"below an authority for clients", "localhost", issue(t, "p-256", clientAuthority, nil),
+			&invalid, "incompatible key usage"},
 		{"below another server", "localhost", issue(t, "p-256", server, nil), &unknown, "cannot sign this kind of certificate"},
-		{"below one that is no authority", "localhost", issue(t, "p-256", pretender, nil), &unknown, "cannot sign this kind of certificate"},
+		{"below one that is no authority", "localhost", issue(t, "p-256", pretender, nil),
+			&unknown, "cannot sign this kind of certificate"},
 		{"below a limited authority", "localhost", issue(t, "p-256", limited, nil), &invalid, "not permitted"},
 	}
 }
@@ -485,13 +493,15 @@ func TestHTTPSProxy(t *testing.T) {
 	}{
 		{"both good", "localhost", good("localhost"), good("example.com"), "", true},
 		{"good for an IP address", "127.0.0.1", issue(t, "p-256", root, nil), good("example.com"), "", true},
-		{"proxy below a foreign root", "localhost", issue(t, "p-256", foreign, nil), good("example.com"), "check https_proxy", false},
+		{"proxy below a foreign root", "localhost", issue(t, "p-256", foreign, nil), good("example.com"),
+			"check https_proxy", false},
 		{"proxy with another name", "localhost", good("proxy.example.com"), good("example.com"), "check https_proxy", false},
 		{"proxy with the API's name", "localhost", good("example.com"), good("example.com"), "check https_proxy", false},
 		{"proxy with another IP address", "127.0.0.1", good("localhost"), good("example.com"), "check https_proxy", false},
 		{"API below a foreign root", "localhost", good("localhost"),
 			issue(t, "p-256", foreign, func(c *x509.Certificate) { c.DNSNames = []string{"example.com"} }), "SIGNKIT_CA_FILE", true},
-		{"API with the proxy's name", "localhost", good("localhost"), good("localhost"), "check the host name in SIGNPATH_API_URL", true},
+		{"API with the proxy's name", "localhost", good("localhost"), good("localhost"),
+			"check the host name in SIGNPATH_API_URL", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			api := listen(t, &tls.Config{Certificates: []tls.Certificate{test.api.tls()}})
@@ -508,7 +518,8 @@ func TestHTTPSProxy(t *testing.T) {
 			if strings.Contains(received, testToken) != (test.text == "") || test.text != "" && received != "" {
 				t.Errorf("the API got %q", received)
 			}
-			if asked := proxy.seen(); (asked != "") != test.connected || test.connected && !strings.HasPrefix(asked, "CONNECT example.com:443 ") {
+			asked := proxy.seen()
+			if test.connected && !strings.HasPrefix(asked, "CONNECT example.com:443 ") || !test.connected && asked != "" {
 				t.Errorf("the proxy got %q", asked)
 			}
 			if len(c.clock.waits()) != 0 {
@@ -527,13 +538,15 @@ type secureProxy struct {
 
 func newSecureProxy(t *testing.T, certificate *issued, target string) *secureProxy {
 	t.Helper()
-	inner, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate.tls()}, NextProtos: []string{"h2", "http/1.1"}})
+	config := &tls.Config{Certificates: []tls.Certificate{certificate.tls()}, NextProtos: []string{"h2", "http/1.1"}}
+	inner, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := new(secureProxy)
 	_, p.port, _ = net.SplitHostPort(inner.Addr().String())
-	server := &http.Server{TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	server := &http.Server{TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p.mu.Lock()
 			p.log += r.Method + " " + r.Host + " " + r.Header.Get("Proxy-Authorization") + "\n"

@@ -92,7 +92,8 @@ func (b *bench) makeToken() error {
 	if err := os.WriteFile(filepath.Join(b.dir, "softhsm2.conf"), []byte(settings), 0o600); err != nil {
 		return err
 	}
-	if _, err := b.output(b.env, "softhsm2-util", "--init-token", "--free", "--label", "bench", "--pin", pin, "--so-pin", pin); err != nil {
+	_, err = b.output(b.env, "softhsm2-util", "--init-token", "--free", "--label", "bench", "--pin", pin, "--so-pin", pin)
+	if err != nil {
 		return err
 	}
 	for name, kind := range map[string]string{keyRSA: "rsa:3072", keyEC: "EC:prime256v1"} {
