@@ -36,7 +36,7 @@ func TestImage(t *testing.T) {
 			t.Run(img.Tag(v)+"/files", func(t *testing.T) {
 				t.Parallel()
 				got := s.run(t, container{image: tag, user: users[1], command: []string{"bash", "-c",
-					`cd /usr/lib/signkit && readlink libSignPath.Cryptoki.so && test -r libsignkit-pkcs11.so -a -x signkit-tokend &&
+					`cd /usr/lib/signkit && readlink libSignPath.Cryptoki.so && test -r libsignkit-pkcs11.so -a -x signkit-tokend -a -x signkit-scdaemon &&
 					cat /etc/signkit/openssl-*.cnf /usr/share/p11-kit/modules/signkit.module /etc/gitconfig /etc/rpm/macros.signing >/dev/null &&
 					test "$SIGNPATH_LOG_CONSOLE_LEVEL" = error && command -v ` + strings.Join(programs[:commands[v]], " ")}})
 				if got.code != 0 || !strings.HasPrefix(got.stdout, filepath.Base(moduleInImage)+"\n") {
@@ -49,11 +49,11 @@ func TestImage(t *testing.T) {
 
 // programs are what scenarios call, in the order of the variants; commands says how many of them each variant has.
 var (
-	programs = strings.Fields(`tail id getent useradd groupadd su curl openssl pkcs11-tool p11tool p11-kit gpg gpg-agent gpgconf gpgv signkit
-		git rpm rpmsign rpmkeys createrepo_c debsigs debsig-verify apt-ftparchive ar osslsigncode
+	programs = strings.Fields(`tail id getent useradd groupadd su openssl pkcs11-tool p11-kit gpg gpg-agent gpgconf gpgv signkit
+		curl p11tool git rpm rpmsign rpmkeys createrepo_c debsigs debsig-verify apt-ftparchive ar osslsigncode
 		java jarsigner keytool mvn`)
 	commands = map[images.Variant]int{
-		images.Core: slices.Index(programs, "git"), images.Full: slices.Index(programs, "java"), images.Java: len(programs),
+		images.Core: slices.Index(programs, "curl"), images.Full: slices.Index(programs, "java"), images.Java: len(programs),
 	}
 )
 
