@@ -6,6 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef REPORT_FILE
+#define REPORT_FILE "report" /* each test gives one of its own */
+#endif
+
 extern char **environ;
 
 int main(int argc, char **argv)
