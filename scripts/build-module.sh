@@ -27,9 +27,10 @@ done
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../pkcs11/module" && pwd)
 read -ra cc <<<"$compiler"
 
+# Without -g0, Zig adds what debuggers read, with the paths of the machine that compiled.
 # No fortified functions: musl has none, and the shipped file must load there too.
 # -Bsymbolic: other libraries (p11-kit) export C_GetFunctionList too, and ours must not be taken for theirs.
-"${cc[@]}" -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -fstack-protector-strong \
+"${cc[@]}" -std=gnu11 -O2 -g0 -fPIC -shared -fvisibility=hidden -fstack-protector-strong \
   -U_FORTIFY_SOURCE -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
   -DSIGNKIT_VERSION="\"$version\"" -DSIGNKIT_LIBRARY_DIR="\"$library_dir\"" \
   -Wl,-Bsymbolic -Wl,--version-script="$source_dir/exports.map" -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack \
