@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
+	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -174,12 +174,37 @@ func TestChainOfKeysThatHaveNone(t *testing.T) {
 	}
 }
 
+// fixedChain is leaf, intermediate and root: fuzzing needs the same ones in every process.
+func fixedChain(t testing.TB) []*x509.Certificate {
+	t.Helper()
+	file, err := os.ReadFile("testdata/chain.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := parseCertificates(file)
+	if err != nil || len(chain) != 3 {
+		t.Fatalf("%d certificates, %v", len(chain), err)
+	}
+	return chain
+}
+
+// checkLinks fails where a chain of leaf has a link that its successor has not signed.
+func checkLinks(t *testing.T, leaf *x509.Certificate, chain []*x509.Certificate) {
+	t.Helper()
+	for child := leaf; len(chain) > 0; child, chain = chain[0], chain[1:] {
+		if child.CheckSignatureFrom(chain[0]) != nil {
+			t.Error("unsigned link in the chain")
+		}
+	}
+}
+
+// FuzzCertificates reads lists of certificates as the service gives them.
 func FuzzCertificates(f *testing.F) {
-	pki := newTestPKI(f)
+	pki := fixedChain(f)
 	for _, document := range []any{
-		[]any{map[string]any{"x509CertificateData": b64(pki.leaf), "x509CertificateChain": []any{b64(pki.intermediate), map[string]any{"d": b64(pki.root)}}}},
+		[]any{map[string]any{"x509CertificateData": b64(pki[0]), "x509CertificateChain": []any{b64(pki[1]), map[string]any{"d": b64(pki[2])}}}},
 		map[string]any{"items": []any{map[string]any{"slug": "x"}}}, []any{nil, 1, "x", []any{[]any{}}},
-		map[string]any{"x509Certificate": b64(pki.leaf), "x509CertificateChain": b64(pki.leaf)},
+		map[string]any{"x509Certificate": b64(pki[0]), "x509CertificateChain": b64(pki[0])},
 	} {
 		raw, _ := json.Marshal(document)
 		f.Add(raw)
@@ -190,15 +215,28 @@ func FuzzCertificates(f *testing.F) {
 			return
 		}
 		for _, entry := range collectCertificates(document, nil) {
-			chain := orderChain(pki.leaf, entry.chain)
-			for i, c := range chain {
-				child := slices.Concat([]*x509.Certificate{pki.leaf}, chain)[i]
-				if child.CheckSignatureFrom(c) != nil {
-					t.Error("unsigned link in the chain")
-				}
-			}
+			checkLinks(t, pki[0], orderChain(pki[0], entry.chain))
 		}
-		_, _ = parseCertificates(raw)
+	})
+}
+
+// FuzzCertificateFile reads files of certificates, DER and PEM.
+func FuzzCertificateFile(f *testing.F) {
+	var all []byte
+	for _, c := range fixedChain(f) {
+		f.Add(c.Raw)
+		all = append(all, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	f.Add(all)
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		list, err := parseCertificates(raw)
+		if (err == nil) != (len(list) > 0) {
+			t.Errorf("%d certificates, %v", len(list), err)
+		}
+		for _, c := range list {
+			checkLinks(t, c, orderChain(c, list))
+		}
 	})
 }
 
