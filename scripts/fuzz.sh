@@ -71,10 +71,10 @@ replies_target() {
   fi
 }
 
-while IFS=: read -r file declaration; do
-  folder=${file%/*} target=${declaration#func }
-  if [[ "$folder $target" == *"$name"* ]]; then go_target "$folder" "$target"; fi
-done < <(git grep -oE --untracked '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go')
+mapfile -t targets < <(git grep -oE --untracked '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | sed -E 's,/[^/]*:func , ,')
+for target in "${targets[@]}"; do
+  if [[ $target == *"$name"* ]]; then go_target "${target% *}" "${target#* }"; fi
+done
 if [[ "pkcs11/module/fuzz replies" == *"$name"* ]]; then replies_target; fi
 
 [[ $found -gt 0 ]] || { echo "fuzz.sh: no fuzz target is called $name" >&2; exit 1; }
