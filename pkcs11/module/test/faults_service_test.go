@@ -87,9 +87,22 @@ func (s *ownService) hold() error {
 	return nil
 }
 
-func (s *ownService) start() (err error) {
-	s.server, err = mockapi.Start(s.options)
-	return err
+func (s *ownService) start() error {
+	return whenFree(func() (err error) {
+		s.server, err = mockapi.Start(s.options)
+		return err
+	})
+}
+
+// whenFree tries again while the port is in use: a process that another attempt has forked, and that has not called exec
+// yet, still has a copy of the listener that was closed.
+func whenFree(listen func() error) error {
+	for deadline := time.Now().Add(bound); ; time.Sleep(5 * time.Millisecond) {
+		err := listen()
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 func (s *ownService) stop() error {
@@ -158,11 +171,14 @@ func asked(s *mockapi.Server, path string) bool {
 }
 
 // mute makes the port take connections that nobody answers.
-func mute(s *ownService) (err error) {
-	if err = s.stop(); err == nil {
-		s.silent, err = net.Listen("tcp", s.options.Listen)
+func mute(s *ownService) error {
+	if err := s.stop(); err != nil {
+		return err
 	}
-	return err
+	return whenFree(func() (err error) {
+		s.silent, err = net.Listen("tcp", s.options.Listen)
+		return err
+	})
 }
 
 // otherHost moves the service to an address that is not in its certificate.
