@@ -53,7 +53,7 @@ uri="pkcs11:object=${key/\//%2F};type=private?pin-value=CONFIG"
 # A signature that is only half there must not look like one.
 rm -f "$signature"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'if [[ $? -ne 0 ]]; then echo "sign.sh: $file is not signed with $key" >&2; fi; rm -rf "$work"' EXIT
 
 sign_hash() { # sign_hash [PKEYUTL-OPTION…]
   openssl dgst -sha256 -binary -out "$work/hash" "$file"

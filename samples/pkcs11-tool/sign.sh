@@ -32,7 +32,7 @@ tool=(pkcs11-tool --module "$module" --login --pin CONFIG --id "$id")
 # A signature that is only half there must not look like one.
 rm -f "$signature"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'if [[ $? -ne 0 ]]; then echo "sign.sh: $file is not signed with $key" >&2; fi; rm -rf "$work"' EXIT
 
 "${tool[@]}" --read-object --type pubkey --output-file "$work/key.der"
 if openssl rsa -pubin -inform DER -in "$work/key.der" -noout 2>/dev/null; then

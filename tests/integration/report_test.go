@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"cmp"
 	"encoding/json"
 	"maps"
 	"os"
@@ -74,7 +73,7 @@ func (r *report) write(file string) error {
 		return nil
 	}
 	slices.SortStableFunc(r.outcomes, func(a, b outcome) int {
-		return cmp.Or(cmp.Compare(a.Scenario, b.Scenario), cmp.Compare(a.Image, b.Image), cmp.Compare(a.Key, b.Key), cmp.Compare(a.User, b.User))
+		return slices.Compare([]string{a.Scenario, a.Image, a.Key, a.User}, []string{b.Scenario, b.Image, b.Key, b.User})
 	})
 	text, err := json.MarshalIndent(r.outcomes, "", "  ")
 	if err != nil {

@@ -335,7 +335,8 @@ func (m *service) requests(t *testing.T) []request {
 	if err := json.Unmarshal(m.call(t, http.MethodGet, "requests", nil), &list); err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(list, func(r request) bool { return strings.HasSuffix(r.Path, "/healthz") }) // the container's own health check
+	// The container checks its health by itself.
+	return slices.DeleteFunc(list, func(r request) bool { return strings.HasSuffix(r.Path, "/healthz") })
 }
 
 // wantRequests checks how many requests were made on how many connections since the test began or clearRequests, by what
