@@ -28,7 +28,8 @@
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1
 #define FUTEX_PRIVATE 128
-#define GATE_LIMIT 1000 /* milliseconds that a fork waits for the gate */
+#define GATE_LIMIT 1000   /* milliseconds that a fork waits for the gate */
+#define REFUSAL_LIMIT 500 /* milliseconds between the end of a data socket and that of the control socket */
 
 enum state { DOWN, READY, LOST, ENDING };
 
@@ -788,11 +789,22 @@ void conn_discard(struct conn *conn)
 
 /* Round trips. */
 
-/* refused tells a token process that refused this one socket, for want of descriptors, from one that is gone. */
+/*
+ * refused tells a token process that refused this one socket, for want of
+ * descriptors, from one that is gone: the end of a process closes its sockets
+ * one after the other, so the control socket gets some time to follow.
+ */
 static bool refused(const struct conn *conn)
 {
 	pthread_mutex_lock(&lock);
 	bool alive = conn->place == LISTED && state == READY && control_open();
+	struct pollfd end = {.fd = control.fd, .events = POLLIN};
+	pthread_mutex_unlock(&lock);
+	for (int64_t limit = now_ms() + REFUSAL_LIMIT; alive && now_ms() < limit;)
+		if (poll(&end, 1, (int)(limit - now_ms()) + 1) >= 0)
+			break;
+	pthread_mutex_lock(&lock);
+	alive = alive && conn->place == LISTED && state == READY && control_open();
 	pthread_mutex_unlock(&lock);
 	return alive;
 }

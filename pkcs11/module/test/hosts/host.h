@@ -8,6 +8,7 @@
 #define HOST_H
 
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -143,17 +144,43 @@ __attribute__((unused)) static void succeed(pid_t child)
 		FAIL("child ended with status 0x%x", status);
 }
 
+/* is_ours reports whether a process has this host's SIGNKIT_TEST_ID in its environment. */
+static bool is_ours(const char *process)
+{
+	static char text[65536];
+	char path[300], wanted[256];
+	snprintf(path, sizeof path, "/proc/%s/environ", process);
+	snprintf(wanted, sizeof wanted, "SIGNKIT_TEST_ID=%s", getenv("SIGNKIT_TEST_ID"));
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	if (fd >= 0)
+		close(fd);
+	if (length < 0)
+		return false;
+	text[length] = '\0';
+	for (char *entry = text; entry < text + length; entry += strlen(entry) + 1)
+		if (strcmp(entry, wanted) == 0)
+			return true;
+	return false;
+}
+
 /* token_process finds the token process of this host: it holds no file but the program's own. 0 if there is none. */
 __attribute__((unused)) static pid_t token_process(void)
 {
-	FILE *list = popen("for p in /proc/[0-9]*; do case $(readlink $p/exe 2>/dev/null) in */signkit-tokend) "
-			   "tr '\\0' '\\n' <$p/environ | grep -qx \"SIGNKIT_TEST_ID=$SIGNKIT_TEST_ID\" && echo ${p#/proc/};; esac; done", "r");
-	int pid = 0;
-	if (list == NULL || fscanf(list, "%d", &pid) != 1)
-		pid = 0;
-	if (list != NULL)
-		pclose(list);
-	return pid;
+	pid_t found = 0;
+	DIR *list = opendir("/proc");
+	CHECK(list != NULL);
+	for (struct dirent *entry; found == 0 && (entry = readdir(list)) != NULL;) {
+		char link[300], target[512] = "";
+		snprintf(link, sizeof link, "/proc/%s/exe", entry->d_name);
+		if (atoi(entry->d_name) <= 0 || readlink(link, target, sizeof target - 1) < 0)
+			continue;
+		const char *name = strrchr(target, '/');
+		if (name != NULL && strcmp(name, "/signkit-tokend") == 0 && is_ours(entry->d_name))
+			found = (pid_t)atoi(entry->d_name);
+	}
+	closedir(list);
+	return found;
 }
 
 #endif

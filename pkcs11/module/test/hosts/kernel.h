@@ -4,7 +4,6 @@
 
 #include "host.h"
 
-#include <dirent.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

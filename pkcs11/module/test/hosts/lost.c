@@ -8,10 +8,9 @@
 static CK_SESSION_HANDLE session;
 static CK_OBJECT_HANDLE key;
 
-static void *sign_until_lost(void *unused)
+static void *sign_until_lost(void *argument)
 {
-	(void)unused;
-	CK_SESSION_HANDLE own = open_session();
+	CK_SESSION_HANDLE own = *(CK_SESSION_HANDLE *)argument;
 	for (;;) {
 		CK_RV rv = try_sign(own, key, false);
 		if (rv == CKR_DEVICE_ERROR)
@@ -21,21 +20,17 @@ static void *sign_until_lost(void *unused)
 }
 
 /* A text without end: the socket is full when nobody reads it. */
-static void *stream_until_lost(void *unused)
+static void *stream_until_lost(void *argument)
 {
-	(void)unused;
 	static CK_BYTE text[1 << 20];
 	CK_MECHANISM how = mechanism();
 	CK_BYTE signature[1024];
 	CK_ULONG length = sizeof signature;
-	CK_SESSION_HANDLE own = open_session();
-	OK(p11->C_SignInit(own, &how, key));
-	for (;;) {
-		CK_RV rv = p11->C_SignUpdate(own, text, sizeof text);
-		if (rv == CKR_DEVICE_ERROR)
-			break;
-		OK(rv);
-	}
+	CK_SESSION_HANDLE own = *(CK_SESSION_HANDLE *)argument;
+	CK_RV rv = p11->C_SignInit(own, &how, key);
+	while (rv == CKR_OK)
+		rv = p11->C_SignUpdate(own, text, sizeof text);
+	WANT(rv, CKR_DEVICE_ERROR);
 	WANT(p11->C_SignFinal(own, signature, &length), CKR_DEVICE_ERROR);
 	return NULL;
 }
@@ -50,8 +45,11 @@ int main(int argc, char **argv)
 	log_in(session);
 	key = find_key(session);
 	pthread_t threads[4];
+	CK_SESSION_HANDLE own[4];
 	for (int i = 0; i < 4; i++)
-		CHECK(pthread_create(&threads[i], NULL, i == 0 ? stream_until_lost : sign_until_lost, NULL) == 0);
+		own[i] = open_session();
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&threads[i], NULL, i == 0 ? stream_until_lost : sign_until_lost, &own[i]) == 0);
 	pid_t token = token_process();
 	CHECK(token > 0);
 	CHECK(kill(token, number) == 0);
