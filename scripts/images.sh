@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/images.sh [TAG…]      (debian-13, debian-13-core, debian-13-java …)
-# Builds the images of images/matrix.json, all or the named ones: signkit:TAG with the tools and signkit; signkit-verifier:TAG,
+# Builds the images of images/matrix.json, all or the named ones: signkit:TAG with the tools and signkit, the full ones also as
+# signkit:TAG-nonroot with a numeric user; signkit-verifier:TAG,
 # the same tools without signkit; signkit-verifier:openssl-NAME, with openssl alone; and signkit-mockapi, the mock service.
 # Run it after scripts/build.sh: binaries are copied in, never compiled inside.
 #
@@ -87,6 +88,10 @@ while IFS='|' read -r tag name variant family pins core full java frozen read_wr
     --build-arg "READ_WRITE_SESSIONS=$read_write" --build-arg "VERSION=$version"
   size=$(over "signkit:$tag" "$base")
   printf ', %d MB over its base (budget %d)\n' "$size" "$budget"
+  if [[ $variant == full ]]; then
+    build "signkit:$tag-nonroot" images/nonroot/Dockerfile --build-arg "BASE_IMAGE=signkit:$tag"
+    echo
+  fi
   if [[ $size -gt $budget ]]; then
     echo "images.sh: signkit:$tag is larger than its budget in images/matrix.json" >&2
     status=1
