@@ -48,6 +48,10 @@ images: ## every image of images/matrix.json that can be built here
 bench: ## the module beside SoftHSM2 and openssl, both sides in one run
 	$(PREPARE) --for bench -- bash -c 'scripts/build.sh && go run ./scripts/bench'
 
+.PHONY: dist
+dist: ## tarballs, .deb and .rpm packages for amd64 and arm64, into build/dist
+	$(PREPARE) --for build -- scripts/dist.sh
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each (default 60s)
 	$(PREPARE) --for fuzz -- scripts/fuzz.sh
