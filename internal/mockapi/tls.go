@@ -35,7 +35,7 @@ func serverTLS(state *stateDir, hosts []string, end time.Time) (*tls.Config, []b
 	if err != nil {
 		return nil, nil, err
 	}
-	cert := tls.Certificate{Certificate: [][]byte{der, ca.Raw}, PrivateKey: key}
+	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key} // whoever trusts the root has it
 	return &tls.Config{
 		Certificates: []tls.Certificate{cert},
 		MinVersion:   tls.VersionTLS12,
