@@ -809,10 +809,18 @@ static bool refused(const struct conn *conn)
 	return alive;
 }
 
+/* hung_up tells a socket whose other end is closed from one that is silent. */
+static bool hung_up(const struct conn *conn)
+{
+	char peek;
+	ssize_t got = recv(conn->socket.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT);
+	return got == 0 || (got < 0 && errno != EAGAIN);
+}
+
 /* failed says what a call returns whose socket failed: before the greeting it may be that this one was refused. */
 static CK_RV failed(const struct conn *conn)
 {
-	return !conn->greeted && refused(conn) ? CKR_HOST_MEMORY : lose(conn);
+	return !conn->greeted && hung_up(conn) && refused(conn) ? CKR_HOST_MEMORY : lose(conn);
 }
 
 CK_RV conn_send(struct conn *conn, uint32_t call, uint64_t handle, uint64_t number, struct span a, struct span b)

@@ -10,6 +10,10 @@
 #define REPORT_FILE "report" /* each test gives one of its own */
 #endif
 
+#ifndef REPORT_FILE
+#define REPORT_FILE "report"
+#endif
+
 extern char **environ;
 
 int main(int argc, char **argv)
