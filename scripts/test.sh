@@ -19,7 +19,7 @@ unit() {
 }
 integration() {
   if [[ -z ${SIGNKIT_NO_ENGINE-} ]]; then scripts/images.sh || return 1; fi
-  count integration -count=1 -timeout 30m ./tests/integration
+  count integration -count=1 -timeout 60m ./tests/integration
 }
 count() { # count NAME GO-TEST-ARGUMENTS…
   local name=$1 options=()
