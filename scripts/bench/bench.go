@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,11 +65,23 @@ func (b *bench) prepare(build string) (err error) {
 	if _, err := b.output(nil, "cc", "-O2", "-pthread", "-o", b.host, "scripts/bench/testdata/host.c", "-ldl"); err != nil {
 		return err
 	}
-	if b.service, err = mockapi.Start(mockapi.Options{StateDir: filepath.Join(b.dir, "state")}); err != nil {
+	options := mockapi.Options{StateDir: filepath.Join(b.dir, "state"), Config: sameKeys()}
+	if b.service, err = mockapi.Start(options); err != nil {
 		return err
 	}
 	b.env = append(b.environment(b.service), "SOFTHSM2_CONF="+filepath.Join(b.dir, "softhsm2.conf"))
 	return b.makeToken()
+}
+
+// sameKeys is the built-in configuration with the keys that SoftHSM2 gets too: tools such as
+// libp11 look at every one.
+func sameKeys() *mockapi.Config {
+	cfg := mockapi.DefaultConfig()
+	project := &cfg.Organizations[0].Projects[0]
+	project.Policies = slices.DeleteFunc(project.Policies, func(p mockapi.Policy) bool {
+		return keyNames[project.Slug+"/"+p.Slug] == ""
+	})
+	return cfg
 }
 
 // environment has what a process needs to sign with a service: a failure shows at once and is not repeated.
