@@ -1,6 +1,6 @@
 /*
  * client.c: the connection to the token process: state, data sockets, round
- * trips, forks. Apart from spawn.c the only file that knows of processes.
+ * trips, forks. With mark.c and spawn.c the only file that knows of processes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -10,10 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,13 +29,6 @@
 #define REFUSAL_LIMIT 500 /* milliseconds between the end of a data socket and that of the control socket */
 
 enum state { DOWN, READY, LOST, ENDING };
-
-/* A descriptor with what tells it from one that the host put in its place. */
-struct descriptor {
-	int fd;
-	dev_t device;
-	ino_t inode;
-};
 
 enum place {
 	LISTED,   /* among conns */
@@ -66,13 +56,6 @@ static unsigned pooled, total, in_flight;
 static bool handlers_registered;
 static pthread_t fork_holder;
 static bool fork_holds;
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /*
  * The gate is closed while the far end of a pair is open here, and while a
@@ -111,113 +94,6 @@ void state_lock(void)
 void state_unlock(void)
 {
 	pthread_mutex_unlock(&lock);
-}
-
-/* Descriptors. */
-
-/* fstat itself is a versioned symbol in older C libraries; the system call is the same everywhere. */
-static bool identify(int fd, struct descriptor *out)
-{
-	struct stat status;
-	if (syscall(SYS_fstat, fd, &status) < 0 || !S_ISSOCK(status.st_mode))
-		return false;
-	*out = (struct descriptor){.fd = fd, .device = status.st_dev, .inode = status.st_ino};
-	return true;
-}
-
-static bool is_ours(const struct descriptor *known)
-{
-	struct descriptor now;
-	return known->fd >= 0 && identify(known->fd, &now) && now.device == known->device && now.inode == known->inode;
-}
-
-static void close_ours(struct descriptor *descriptor)
-{
-	if (is_ours(descriptor))
-		close(descriptor->fd);
-	descriptor->fd = -1;
-}
-
-/* A blocking socket whose every wait ends after WIRE_SILENCE. */
-static void bound_waits(int fd)
-{
-	struct timeval limit = {.tv_sec = WIRE_SILENCE / 1000};
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-}
-
-/* socket_pair makes a pair, ours first; errno tells why not. */
-static bool socket_pair(int type, struct descriptor *ours, int *theirs)
-{
-	int pair[2];
-	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
-		return false;
-	int fd = descriptor_above(pair[0]);
-	if (fd < 0 || !identify(fd, ours)) {
-		int saved = errno;
-		if (fd >= 0)
-			close(fd);
-		close(pair[1]);
-		errno = saved;
-		return false;
-	}
-	bound_waits(fd);
-	*theirs = descriptor_above(pair[1]); /* a host without 0 to 2 must not print into it */
-	if (*theirs < 0) {
-		close(fd);
-		return false;
-	}
-	return true;
-}
-
-/* Messages: bounded, restarted after signals. */
-
-static bool send_all(int fd, struct iovec *parts, size_t count)
-{
-	int64_t deadline = now_ms() + WIRE_SILENCE;
-	while (count > 0) {
-		struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-		ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
-		if (sent < 0) {
-			if (errno == EINTR && now_ms() < deadline)
-				continue;
-			return false;
-		}
-		if (sent > 0)
-			deadline = now_ms() + WIRE_SILENCE;
-		size_t left = (size_t)sent;
-		while (count > 0 && left >= parts->iov_len) {
-			left -= parts->iov_len;
-			parts++;
-			count--;
-		}
-		if (count > 0) {
-			parts->iov_base = (char *)parts->iov_base + left;
-			parts->iov_len -= left;
-		}
-	}
-	return true;
-}
-
-static bool receive_all(int fd, void *buffer, size_t size)
-{
-	int64_t deadline = now_ms() + WIRE_SILENCE;
-	char *at = buffer;
-	while (size > 0) {
-		struct iovec part = {.iov_base = at, .iov_len = size};
-		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-		ssize_t got = recvmsg(fd, &message, 0);
-		if (got == 0)
-			return false;
-		if (got < 0) {
-			if (errno == EINTR && now_ms() < deadline)
-				continue;
-			return false;
-		}
-		at += got;
-		size -= (size_t)got;
-	}
-	return true;
 }
 
 /* send_control sends one packet, with a descriptor unless it is -1. */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "cryptoki.h"
 #include "wire.h"
@@ -61,6 +62,27 @@ bool mark_claim(void);
 void mark_claimed(void);
 /* mark_unmap gives back what does not go with the library. */
 void mark_unmap(void);
+
+/* socket.c: descriptors, and bounded waits on them. */
+
+/* A descriptor with what tells it from one that the host put in its place. */
+struct descriptor {
+	int fd;
+	dev_t device;
+	ino_t inode;
+};
+
+/* now_ms is a clock that nobody sets. */
+int64_t now_ms(void);
+/* is_ours reports whether a descriptor is still what it was. */
+bool is_ours(const struct descriptor *known);
+/* close_ours closes a descriptor that is still ours, and forgets it. */
+void close_ours(struct descriptor *descriptor);
+/* socket_pair makes a pair, ours first; errno tells why not. */
+bool socket_pair(int type, struct descriptor *ours, int *theirs);
+/* send_all and receive_all end when all is done, or nothing was for WIRE_SILENCE. */
+bool send_all(int fd, struct iovec *parts, size_t count);
+bool receive_all(int fd, void *buffer, size_t size);
 
 /* client.c: the connection to the token process, calls and forks. */
 

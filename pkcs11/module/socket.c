@@ -1,0 +1,128 @@
+/*
+ * socket.c: sockets in a process that is not ours. The host may close our
+ * descriptors and open its own in their place, interrupt every call with
+ * signals, and set its clock; no wait is without a bound.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "module.h"
+
+int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Descriptors. */
+
+/* fstat itself is a versioned symbol in older C libraries; the system call is the same everywhere. */
+static bool identify(int fd, struct descriptor *out)
+{
+	struct stat status;
+	if (syscall(SYS_fstat, fd, &status) < 0 || !S_ISSOCK(status.st_mode))
+		return false;
+	*out = (struct descriptor){.fd = fd, .device = status.st_dev, .inode = status.st_ino};
+	return true;
+}
+
+bool is_ours(const struct descriptor *known)
+{
+	struct descriptor now;
+	return known->fd >= 0 && identify(known->fd, &now) && now.device == known->device && now.inode == known->inode;
+}
+
+void close_ours(struct descriptor *descriptor)
+{
+	if (is_ours(descriptor))
+		close(descriptor->fd);
+	descriptor->fd = -1;
+}
+
+/* A blocking socket whose every wait ends after WIRE_SILENCE. */
+static void bound_waits(int fd)
+{
+	struct timeval limit = {.tv_sec = WIRE_SILENCE / 1000};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+bool socket_pair(int type, struct descriptor *ours, int *theirs)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+		return false;
+	int fd = descriptor_above(pair[0]);
+	if (fd < 0 || !identify(fd, ours)) {
+		int saved = errno;
+		if (fd >= 0)
+			close(fd);
+		close(pair[1]);
+		errno = saved;
+		return false;
+	}
+	bound_waits(fd);
+	*theirs = descriptor_above(pair[1]); /* a host without 0 to 2 must not print into it */
+	if (*theirs < 0) {
+		close(fd);
+		return false;
+	}
+	return true;
+}
+
+/* Messages: bounded, restarted after signals. */
+
+bool send_all(int fd, struct iovec *parts, size_t count)
+{
+	int64_t deadline = now_ms() + WIRE_SILENCE;
+	while (count > 0) {
+		struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+		ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+		if (sent < 0) {
+			if (errno == EINTR && now_ms() < deadline)
+				continue;
+			return false;
+		}
+		if (sent > 0)
+			deadline = now_ms() + WIRE_SILENCE;
+		size_t left = (size_t)sent;
+		while (count > 0 && left >= parts->iov_len) {
+			left -= parts->iov_len;
+			parts++;
+			count--;
+		}
+		if (count > 0) {
+			parts->iov_base = (char *)parts->iov_base + left;
+			parts->iov_len -= left;
+		}
+	}
+	return true;
+}
+
+bool receive_all(int fd, void *buffer, size_t size)
+{
+	int64_t deadline = now_ms() + WIRE_SILENCE;
+	char *at = buffer;
+	while (size > 0) {
+		struct iovec part = {.iov_base = at, .iov_len = size};
+		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+		ssize_t got = recvmsg(fd, &message, 0);
+		if (got == 0)
+			return false;
+		if (got < 0) {
+			if (errno == EINTR && now_ms() < deadline)
+				continue;
+			return false;
+		}
+		at += got;
+		size -= (size_t)got;
+	}
+	return true;
+}
