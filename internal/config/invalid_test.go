@@ -10,6 +10,9 @@ import (
 func TestInvalidValues(t *testing.T) {
 	tests := []struct{ name, value, says string }{
 		{"SIGNPATH_ORGANIZATION_ID", "my-company", "uuid"},
+		{"SIGNPATH_ORGANIZATION_ID", "01234567-89ab-cdef-0123-456789abcde", "uuid"},
+		{"SIGNPATH_ORGANIZATION_ID", "01234567-89ab-cdef-0123-456789abcdeg", "uuid"},
+		{"SIGNPATH_ORGANIZATION_ID", "01234567089ab-cdef-0123-456789abcdef", "uuid"},
 		{"SIGNPATH_ORGANIZATION_ID", organization + ":" + token, "SIGNPATH_API_TOKEN"},
 		{"SIGNPATH_ORGANIZATION_ID", token, "uuid"},
 		{"SIGNPATH_API_TOKEN", "geheim geheim", "byte 7 of 13"},
@@ -46,6 +49,10 @@ func TestInvalidValues(t *testing.T) {
 		{"SIGNPATH_HTTP_REQUEST_TIMEOUT_IN_SECONDS", "3601", "range"},
 		{"SIGNPATH_HTTP_REQUEST_TIMEOUT_IN_SECONDS", "-1", "seconds"},
 		{"SIGNPATH_TIMEOUTS_HTTP_REQUEST", "NaN", "seconds"},
+		{"SIGNPATH_TIMEOUTS_HTTP_REQUEST", "0x10", "seconds"},
+		{"SIGNPATH_TIMEOUTS_HTTP_REQUEST", "1.2.3", "number of seconds"},
+		{"SIGNPATH_TIMEOUTS_HTTP_REQUEST", ".5", "number of seconds"},
+		{"SIGNPATH_TIMEOUTS_HTTP_REQUEST", "1e", "number of seconds"},
 		{"SIGNPATH_TIMEOUTS_HTTP_REQUEST", "1e999", "range"},
 		{"SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY", "1,16", "decimal point"},
 		{"SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY", "2s", "seconds"},

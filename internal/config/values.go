@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,15 +84,20 @@ func integer(field func(*Config) *int, low, high int) setter {
 	}
 }
 
-var decimal = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?$`)
+// isDecimal keeps out what strconv.ParseFloat takes besides decimal numbers: 0x1p-2, Inf, .5
+func isDecimal(s string) bool {
+	const digits = "0123456789"
+	return s != "" && strings.Trim(s, digits+".eE+-") == "" &&
+		strings.IndexByte(digits, s[0]) >= 0 && strings.IndexByte(digits, s[len(s)-1]) >= 0
+}
 
 func seconds(field func(*Config) *duration, low, high float64) setter {
 	return func(_ *parser, c *Config, value string) error {
 		word := strings.TrimSpace(value)
-		if !decimal.MatchString(word) {
+		n, err := strconv.ParseFloat(word, 64)
+		if !isDecimal(word) || errors.Is(err, strconv.ErrSyntax) {
 			return fmt.Errorf("%s is not a number of seconds; write digits with a decimal point, such as 1.16", quote(value))
 		}
-		n, err := strconv.ParseFloat(word, 64)
 		if err != nil || n < low || n > high {
 			return fmt.Errorf("%s seconds are out of range; use %v to %v", word, low, high)
 		}
