@@ -18,7 +18,13 @@ unit() {
   count unit -race $packages
 }
 integration() {
-  if [[ -z ${SIGNKIT_NO_ENGINE-} ]]; then scripts/images.sh || return 1; fi
+  local tools
+  if [[ -z ${SIGNKIT_NO_ENGINE-} ]]; then
+    scripts/container-tools.sh >/dev/null & # compiles, while images are fetched and packed
+    tools=$!
+    scripts/images.sh || return 1
+    wait "$tools" || return 1
+  fi
   count integration -count=1 -timeout 60m ./tests/integration
 }
 count() { # count NAME GO-TEST-ARGUMENTS…
