@@ -66,6 +66,7 @@ check shellcheck "$python_bin/shellcheck" -x "${shell_files[@]}"
 check hadolint "$python_bin/hadolint" --config .hadolint.yaml "${dockerfiles[@]}"
 check actionlint tool actionlint -shellcheck "$python_bin/shellcheck" "${workflows[@]}"
 check "CI templates" ci_templates
+check samples go run ./scripts/samplestable -check
 check links go run ./scripts/linkcheck "${pages[@]}"
 
 echo "$passed $failed 0" >build/reports/lint.count
