@@ -58,7 +58,7 @@ func (s *setup) run(t *testing.T, c container) result {
 	}
 	t.Cleanup(func() { _ = s.pool.Purge(resource) })
 
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
 	code, err := s.pool.Client.WaitContainerWithContext(resource.Container.ID, ctx)
 	if err != nil {
