@@ -289,8 +289,11 @@ func goOn(t *testing.T) {
 	}
 }
 
-// testID marks the processes of a test in their environment.
-func testID(t *testing.T) string { return "SIGNKIT_TEST_ID=" + strings.ReplaceAll(t.Name(), "/", "-") }
+// testID marks the processes of a test in their environment; the package may
+// be tested twice at the same time.
+func testID(t *testing.T) string {
+	return fmt.Sprintf("SIGNKIT_TEST_ID=%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-"))
+}
 
 // mustRun runs a host that must succeed with n signatures, and verifies each over text.
 func (b *bench) mustRun(t *testing.T, h host, key, text string, n int) outcome {
