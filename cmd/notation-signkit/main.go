@@ -23,7 +23,7 @@ func main() {
 		directory = "/"
 	}
 	plugin := notation.Plugin{
-		Environ: os.Environ(), Directory: directory, Parent: os.Getppid(),
+		Program: os.Args[0], Environ: os.Environ(), Directory: directory, Parent: os.Getppid(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 	code := plugin.Run(ctx, os.Args[1:])

@@ -59,6 +59,16 @@ func TestMessagesAreThoseOfTheContract(t *testing.T) {
 	}
 }
 
+func TestNameIsThatOfTheFile(t *testing.T) {
+	for program, want := range map[string]string{
+		"": "signkit", "/x/notation-signkit": "signkit", "/x/signpath/notation-signpath": "signpath", "/x/other": "signkit",
+	} {
+		if got := (&Plugin{Program: program}).name(); got != want {
+			t.Errorf("%q is called %s, want %s", program, got, want)
+		}
+	}
+}
+
 func TestErrorCodesAreThoseOfTheContract(t *testing.T) {
 	for ours, theirs := range map[string]plugin.ErrorCode{
 		codeValidation: plugin.ErrorCodeValidation, codeContractVersion: plugin.ErrorCodeUnsupportedContractVersion,

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 
 	"signkit/internal/version"
 )
 
 // Plugin is what one process knows of its surroundings.
 type Plugin struct {
+	Program   string   // os.Args[0]: notation calls the file notation-NAME and expects NAME in the metadata
 	Environ   []string // as os.Environ
 	Directory string   // where relative paths in settings begin
 	Parent    int      // process that asks: notation
@@ -62,13 +65,21 @@ func (p *Plugin) answer(ctx context.Context, command func(context.Context, *requ
 // metadata needs no settings: notation asks it of every plugin that it lists.
 func (p *Plugin) metadata(context.Context, *request) (any, error) {
 	return metadata{
-		Name:                      "signkit",
+		Name:                      p.name(),
 		Description:               "Sign with keys that stay in the signing service",
 		Version:                   semanticVersion(),
 		URL:                       "https://signpath.io",
 		SupportedContractVersions: []string{contractVersion},
 		Capabilities:              []string{"SIGNATURE_GENERATOR.RAW"},
 	}, nil
+}
+
+// name is that of the file, so that a link notation-signpath serves scripts written for the vendor's plugin.
+func (p *Plugin) name() string {
+	if name, ok := strings.CutPrefix(filepath.Base(p.Program), "notation-"); ok && name != "" {
+		return name
+	}
+	return "signkit"
 }
 
 // semanticVersion is what notation compares when a plugin is installed over an older one.
