@@ -14,19 +14,28 @@ key=$1 folder=$2
 shift 2
 [[ $# -gt 0 ]] || set -- verify
 
-# Maven gets neither the token nor what else the key needs: only the agent does.
+# Compiled resources may have such names, too.
+signatures() { find "$folder" -path '*/target/*.asc' -not -path '*/target/*classes/*' "$@"; }
+signatures -delete # of an earlier build
+
 setup=$(signkit gpg init "$key")
 eval "$setup"
+
+# Maven and its plugins get neither the token nor what leads to it: only the agent does.
+without=()
+for name in $(compgen -e SIGNPATH_) $(compgen -e SIGNKIT_); do without+=(-u "$name"); done
 
 # Java 17 knows no home of a user without a passwd entry, whatever HOME says.
 if ! getent passwd "$(id -u)" >/dev/null; then
   export MAVEN_OPTS="${MAVEN_OPTS-} -Duser.home=${TMPDIR:-/tmp}"
 fi
 
-find "$folder" -path '*/target/*.asc' -delete # signatures of an earlier build
-if ! env -u SIGNPATH_API_TOKEN mvn --batch-mode --file "$folder/pom.xml" "-Dgpg.keyname=$GPG_KEY_ID" "$@" </dev/null; then
+if ! env "${without[@]}" mvn --batch-mode --file "$folder/pom.xml" "-Dgpg.keyname=$GPG_KEY_ID" "$@" </dev/null; then
+  signatures -delete # of what was signed before the failure
   signkit gpg status --errors >&2 || true # Maven says "Exit code: 2"; the bridge says why
   exit 1
 fi
-signatures=$(find "$folder" -path '*/target/*.asc' | wc -l)
-[[ $signatures -gt 0 ]] || { echo "sign.sh: Maven signed nothing; does $folder/pom.xml run maven-gpg-plugin's goal sign?" >&2; exit 1; }
+if [[ -z $(signatures) ]]; then
+  echo "sign.sh: Maven signed nothing; does $folder/pom.xml run maven-gpg-plugin's goal sign?" >&2
+  exit 1
+fi
