@@ -25,7 +25,7 @@
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1
 #define FUTEX_PRIVATE 128
-#define GATE_LIMIT 1000   /* milliseconds that a fork waits for the gate */
+#define GATE_LIMIT 20000  /* milliseconds that a fork waits for the gate: a start takes long on a machine with much to do */
 #define REFUSAL_LIMIT 500 /* milliseconds between the end of a data socket and that of the control socket */
 
 enum state { DOWN, READY, LOST, ENDING };
@@ -63,12 +63,22 @@ static bool fork_holds;
  * lock of our own, because a mutex knows no limit on a clock that nobody sets.
  */
 static uint32_t gate; /* 0 open, 1 closed, 2 closed and somebody waits */
+static uintptr_t gate_holder;
 
+static bool gate_closed(void)
+{
+	__atomic_store_n(&gate_holder, (uintptr_t)pthread_self(), __ATOMIC_RELAXED);
+	return true;
+}
+
+/* gate_close gives up at once in a signal handler that interrupted the holder, and else after GATE_LIMIT. */
 static bool gate_close(void)
 {
 	uint32_t open = 0;
 	if (__atomic_compare_exchange_n(&gate, &open, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return true;
+		return gate_closed();
+	if (__atomic_load_n(&gate_holder, __ATOMIC_RELAXED) == (uintptr_t)pthread_self())
+		return false;
 	int64_t limit = now_ms() + GATE_LIMIT;
 	while (__atomic_exchange_n(&gate, 2, __ATOMIC_ACQUIRE) != 0) {
 		int64_t left = limit - now_ms();
@@ -77,12 +87,15 @@ static bool gate_close(void)
 		struct timespec wait = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
 		syscall(SYS_futex, &gate, FUTEX_WAIT | FUTEX_PRIVATE, 2, &wait, NULL, 0);
 	}
-	return true;
+	return gate_closed();
 }
 
 static void gate_open(bool closed)
 {
-	if (closed && __atomic_exchange_n(&gate, 0, __ATOMIC_RELEASE) == 2)
+	if (!closed)
+		return;
+	__atomic_store_n(&gate_holder, 0, __ATOMIC_RELAXED);
+	if (__atomic_exchange_n(&gate, 0, __ATOMIC_RELEASE) == 2)
 		syscall(SYS_futex, &gate, FUTEX_WAKE | FUTEX_PRIVATE, 1, NULL, NULL, 0);
 }
 
@@ -251,6 +264,7 @@ static void become_new(void)
 	pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
 	lock = fresh;
 	gate = 0;
+	gate_holder = 0;
 	make_changed();
 	abandon(&conns);
 	abandon(&overdue);
@@ -282,7 +296,7 @@ static void before_fork(void)
 	if (forked())
 		return;
 	if (!gate_close())
-		return; /* a fork from a signal handler that interrupted the holder: go on without */
+		return; /* go on without it */
 	fork_holder = pthread_self();
 	fork_holds = true;
 }
