@@ -28,15 +28,16 @@ func (r *signRequest) accept(public crypto.PublicKey, result *signResult) ([]byt
 	return nil, ErrUnsupported
 }
 
-func (r *signRequest) verifyRSA(public *rsa.PublicKey, signature []byte) error {
-	var err error
+func (r *signRequest) verifyRSA(public *rsa.PublicKey, answer []byte) error {
+	var good bool
 	if r.scheme == rsaPSS {
-		err = rsa.VerifyPSS(public, r.hash, r.digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+		good = rsa.VerifyPSS(public, r.hash, r.digest, answer, options) == nil
 	} else {
-		err = rsa.VerifyPKCS1v15(public, r.hash, r.digest, signature)
+		good = signature.VerifyPKCS1v15(public, r.hash, r.digest, answer)
 	}
-	if err != nil {
-		return fmt.Errorf("%w (%s, %d bytes)", ErrWrongSignature, r, len(signature))
+	if !good {
+		return fmt.Errorf("%w (%s, %d bytes)", ErrWrongSignature, r, len(answer))
 	}
 	return nil
 }
