@@ -25,6 +25,7 @@ type group struct {
 var groups = []group{
 	{"start", start},
 	{"openssl", wholeOpenSSL},
+	{"gpg", wholeGPG},
 	{"parallel", parallel},
 	{"stream", stream},
 	{"policies", policies},

@@ -70,17 +70,30 @@ func newRaw(key string) (*raw, error) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	project, policy, _ := strings.Cut(key, "/")
-	data := map[string]any{"hash": make([]byte, 32), "signatureAlgorithm": "Ecdsa"}
-	if strings.Contains(key, "rsa") {
-		data["signatureAlgorithm"], data["rsaOptions"] = "Rsa", map[string]string{"hashAlgorithmName": "Sha256"}
-	}
-	body, err := json.Marshal(map[string]any{"projectSlug": project, "signingPolicySlug": policy, "hashSigningData": data})
+	body, err := json.Marshal(rawBody(key))
 	return &raw{
 		client: &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}},
 		url:    os.Getenv("SIGNPATH_API_URL") + "/v1/" + os.Getenv("SIGNPATH_ORGANIZATION_ID") + "/SigningRequests/SignHash",
 		token:  os.Getenv("SIGNPATH_API_TOKEN"), body: body,
 	}, err
+}
+
+// rawBody is the same as ours, so that the service has the same work.
+func rawBody(key string) map[string]any {
+	project, policy, _ := strings.Cut(key, "/")
+	data := map[string]any{
+		"hash": make([]byte, 32), "signatureAlgorithm": "Ecdsa", "ecdsaOptions": map[string]string{"signatureFormat": "Ieee"},
+		"metadata": map[string]any{"sourceProcess": map[string]any{
+			"commandLine": strings.Join(os.Args, " "), "user": os.Getenv("USER"),
+			"operatingSystem": map[string]string{"type": "Linux", "version": "1", "architecture": "x64"},
+		}},
+	}
+	if strings.Contains(key, "rsa") {
+		delete(data, "ecdsaOptions")
+		data["signatureAlgorithm"] = "Rsa"
+		data["rsaOptions"] = map[string]string{"hashAlgorithmName": "Sha256", "paddingMode": "Pkcs1"}
+	}
+	return map[string]any{"projectSlug": project, "signingPolicySlug": policy, "description": "bench", "hashSigningData": data}
 }
 
 func (c *raw) sign() error {

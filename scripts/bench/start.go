@@ -10,12 +10,15 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"signkit/internal/signature"
 )
 
 // start: what a host process sees of a module that it has just loaded.
@@ -28,7 +31,7 @@ func start(b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := goRSA(b.runs)
+	service, _, err := goRSA(b.runs)
 	if err != nil {
 		return nil, err
 	}
@@ -62,21 +65,30 @@ func slowService(first row, service, softhsm summary) string {
 		"without that difference it is %.2f×", service.Median, softhsm.Median, (first.Ours.Median-more)/first.Other.Median)
 }
 
-// goRSA measures what the service does to sign, in milliseconds.
-func goRSA(runs int) (summary, error) {
+// goRSA measures in milliseconds what the service needs to sign (crypto/rsa), and the token
+// process to check the signature.
+func goRSA(runs int) (sign, verify summary, err error) {
 	key, err := rsa.GenerateKey(rand.Reader, 3072)
 	if err != nil {
-		return summary{}, err
+		return sign, verify, err
 	}
-	var times []float64
+	digest := make([]byte, 32)
+	var signing, verifying []float64
 	for range runs {
 		begin := time.Now()
-		if _, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, make([]byte, 32)); err != nil {
-			return summary{}, err
+		made, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest)
+		signing = append(signing, milliseconds(begin))
+		if err != nil {
+			return sign, verify, err
 		}
-		times = append(times, milliseconds(begin))
+		begin = time.Now()
+		good := signature.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, digest, made)
+		verifying = append(verifying, milliseconds(begin))
+		if !good {
+			return sign, verify, errors.New("the signature does not verify")
+		}
 	}
-	return summarize(times), nil
+	return summarize(signing), summarize(verifying), nil
 }
 
 func milliseconds(since time.Time) float64 { return float64(time.Since(since).Microseconds()) / 1000 }

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"signkit/internal/mockapi"
+)
+
+const (
+	gpgUser    = "bench@example.com"
+	gpgSingles = 200 // signatures one after the other, of each side
+	gpgBatches = 7   // of signatures at the same time, of each side
+	gpgBatch   = 64
+)
+
+// The three sides of group gpg. The first two have the same key of the service.
+const (
+	bridge = iota
+	pkcs11Daemon
+	softKey
+	gpgSides
+)
+
+var gpgNames = [gpgSides]string{"signkit-scdaemon", "gnupg-pkcs11-scd", "soft key in gpg-agent"}
+
+// gpgRun is one way to make many signatures, with the targets for it.
+type gpgRun struct {
+	workers int // gpg processes at the same time
+	delay   int // of the service, in milliseconds
+	most    float64
+}
+
+// wholeGPG: gpg --detach-sign, whole processes, through our bridge, through gnupg-pkcs11-scd
+// with our module, and with a key that gpg-agent has itself.
+func wholeGPG(b *bench) ([]row, error) {
+	homes, err := b.gpgHomes()
+	defer homes.end(b)
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, run := range []gpgRun{
+		{workers: 1},
+		{workers: 1, delay: 100},
+		{workers: 16},
+		{workers: 16, delay: 100},
+		{workers: 32, delay: 100, most: 15},
+	} {
+		more, err := homes.measure(b, run)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+// gpgHome is a GNUPGHOME with one key, and what was measured with it.
+type gpgHome struct {
+	dir    string
+	env    []string
+	times  []float64 // of the present run, milliseconds for each signature
+	failed int
+}
+
+type gpgHomes [gpgSides]*gpgHome
+
+func (homes *gpgHomes) measure(b *bench, run gpgRun) ([]row, error) {
+	if run.delay > 0 {
+		if err := b.service.SetFaults([]mockapi.Fault{{Route: "sign", Kind: "delay", MS: run.delay, Count: -1}}); err != nil {
+			return nil, err
+		}
+		defer func() { _ = b.service.SetFaults(nil) }()
+	}
+	rounds, count := gpgBatches, gpgBatch
+	if run.workers == 1 {
+		rounds, count = gpgSingles, 1
+	}
+	for _, home := range homes {
+		home.sign(b, run.workers, run.workers) // fills caches
+		home.times, home.failed = nil, 0
+	}
+	for round := range rounds {
+		for i := range homes { // who begins changes: whoever follows finds the machine warm
+			home := homes[(i+round)%gpgSides]
+			begin := time.Now()
+			errs := home.sign(b, run.workers, count)
+			home.times = append(home.times, milliseconds(begin)/float64(count))
+			home.failed += len(errs)
+			if len(errs) > 0 && home != homes[pkcs11Daemon] {
+				return nil, errors.Join(errs...)
+			}
+		}
+		if err := b.ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return homes.rows(run, rounds*count), nil
+}
+
+func (homes *gpgHomes) rows(run gpgRun, total int) []row {
+	name := fmt.Sprintf("gpg, %d at a time, service delay %d ms", run.workers, run.delay)
+	ours, other, soft := homes[bridge].times, homes[pkcs11Daemon].times, homes[softKey].times
+	against := gpgNames[pkcs11Daemon]
+	if failed := homes[pkcs11Daemon].failed; failed > 0 {
+		against = fmt.Sprintf("%s, %d of %d failed", against, failed, total)
+	}
+	r := compare(name, "ms", against, ours, other).ratio(0.8)
+	rows := []row{r.limitedBy(gpgLimit(r, summarize(soft), run))}
+	if run.most > 0 {
+		r := compare(name+", each", "ms", against, ours, other).atMost(run.most)
+		rows = append(rows, r.limitedBy("at most 8 requests of one process are under way (SIGNKIT_MAX_PARALLEL): "+
+			fmt.Sprintf("%.1f ms for each is the least with the delay, and gpg's own work shares the processors", float64(run.delay)/8)))
+	}
+	return append(rows, compare(name, "ms", gpgNames[softKey], ours, soft))
+}
+
+// gpgLimit says what both sides have in common, as far as it is measured.
+func gpgLimit(r row, soft summary, run gpgRun) string {
+	common := fmt.Sprintf("gpg and gpg-agent with a key of their own need %.1f ms", soft.Median)
+	if run.delay == 0 || run.workers > 1 {
+		return common + ", which is in both sides, as is the service's work"
+	}
+	delay := float64(run.delay)
+	return common + fmt.Sprintf(", and the service waits %d ms, on both sides; without the wait it is %.2f×",
+		run.delay, (r.Ours.Median-delay)/(r.Other.Median-delay))
+}
+
+// sign makes so many signatures with so many processes at a time and returns what failed.
+func (h *gpgHome) sign(b *bench, workers, count int) []error {
+	var group sync.WaitGroup
+	errs := make([]error, count)
+	for worker := range workers {
+		group.Go(func() {
+			for i := worker; i < count; i += workers {
+				errs[i] = h.signOne(b, worker)
+			}
+		})
+	}
+	group.Wait()
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
+
+func (h *gpgHome) signOne(b *bench, worker int) error {
+	_, err := h.gpg(b, "--digest-algo", "SHA256", "--local-user", gpgUser,
+		"--output", h.signature(worker), "--detach-sign", h.file())
+	return err
+}
+
+func (h *gpgHome) file() string { return filepath.Join(h.dir, "file") }
+
+func (h *gpgHome) signature(worker int) string { return fmt.Sprintf("%s.%d.sig", h.file(), worker) }
+
+func (h *gpgHome) gpg(b *bench, args ...string) (string, error) {
+	return b.output(h.env, "gpg", append([]string{"--batch", "--yes", "--quiet", "--no-tty"}, args...)...)
+}
