@@ -21,8 +21,9 @@ case $job in
   build) tools="go python3-venv" ;;
   unit) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" ;;
   lint) tools="go gcc python3-venv" ;;
-  integration | demo | images) tools="go python3-venv openssl" engine=yes ;;
-  test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" engine=yes ;;
+  integration) tools="go python3-venv openssl mvn" engine=yes ;;
+  demo | images) tools="go python3-venv openssl" engine=yes ;;
+  test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb mvn" engine=yes ;;
   fuzz) tools="go libfuzzer" ;;
   bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv" ;;
   bootstrap) tools="mmdebstrap" ;;
@@ -57,6 +58,7 @@ package() { # package TOOL: the Debian packages that bring it
     softhsm2-util) echo softhsm2 ;;
     p11tool) echo gnutls-bin ;;
     javac) echo default-jdk-headless ;;
+    mvn) echo maven ;;
     modutil) echo libnss3-tools ;;
     nginx) echo nginx-light ;;
     rpmbuild) echo rpm ;;
