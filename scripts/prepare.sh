@@ -25,7 +25,7 @@ case $job in
   demo | images) tools="go python3-venv openssl" engine=yes ;;
   test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb mvn" engine=yes ;;
   fuzz) tools="go libfuzzer" ;;
-  bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv" ;;
+  bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv gpg gpg-agent gnupg-pkcs11-scd" ;;
   bootstrap) tools="mmdebstrap" ;;
   *) usage ;;
 esac
