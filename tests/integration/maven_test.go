@@ -12,7 +12,7 @@ import (
 )
 
 // gpgPlugins are the versions of maven-gpg-plugin, which differ in how they call gpg and ask for a passphrase. The first is
-// what old projects have, the last the newest of 3.2.
+// what old projects have; 3.1 and 3.2 changed it again.
 var gpgPlugins = []string{"1.6", "3.0.1", "3.1.0", "3.2.7"}
 
 // mavenRepository fetches what the test's project needs to be built offline, or finds it fetched, and says where it is.
