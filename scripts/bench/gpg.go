@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"signkit/internal/mockapi"
@@ -66,6 +68,7 @@ type gpgHome struct {
 	env    []string
 	times  []float64 // of the present run, milliseconds for each signature
 	failed int
+	count  atomic.Int64 // files signed
 }
 
 type gpgHomes [gpgSides]*gpgHome
@@ -85,6 +88,7 @@ func (homes *gpgHomes) measure(b *bench, run gpgRun) ([]row, error) {
 		home.sign(b, run.workers, run.workers) // fills caches
 		home.times, home.failed = nil, 0
 	}
+	b.service.ClearRequests()
 	for round := range rounds {
 		for i := range homes { // who begins changes: whoever follows finds the machine warm
 			home := homes[(i+round)%gpgSides]
@@ -100,7 +104,13 @@ func (homes *gpgHomes) measure(b *bench, run gpgRun) ([]row, error) {
 			return nil, err
 		}
 	}
-	return homes.rows(run, rounds*count), nil
+	total := rounds * count
+	// A signature that the service did not make would be no measurement.
+	asked, wanted := len(b.service.Requests()), 2*total-homes[pkcs11Daemon].failed
+	if asked < wanted {
+		return nil, fmt.Errorf("the service was asked %d times for %d signatures", asked, wanted)
+	}
+	return homes.rows(run, total), nil
 }
 
 func (homes *gpgHomes) rows(run gpgRun, total int) []row {
@@ -146,15 +156,18 @@ func (h *gpgHome) sign(b *bench, workers, count int) []error {
 	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }
 
+// signOne signs a file that was never signed before: within a second gpg asks for the same
+// signature of the same file, and the module gives an RSA signature that it has just made again.
 func (h *gpgHome) signOne(b *bench, worker int) error {
+	if err := os.WriteFile(h.file(worker), fmt.Append(nil, h.count.Add(1)), 0o600); err != nil {
+		return err
+	}
 	_, err := h.gpg(b, "--digest-algo", "SHA256", "--local-user", gpgUser,
-		"--output", h.signature(worker), "--detach-sign", h.file())
+		"--output", h.file(worker)+".sig", "--detach-sign", h.file(worker))
 	return err
 }
 
-func (h *gpgHome) file() string { return filepath.Join(h.dir, "file") }
-
-func (h *gpgHome) signature(worker int) string { return fmt.Sprintf("%s.%d.sig", h.file(), worker) }
+func (h *gpgHome) file(worker int) string { return filepath.Join(h.dir, fmt.Sprint("file", worker)) }
 
 func (h *gpgHome) gpg(b *bench, args ...string) (string, error) {
 	return b.output(h.env, "gpg", append([]string{"--batch", "--yes", "--quiet", "--no-tty"}, args...)...)

@@ -55,16 +55,13 @@ func (b *bench) newGPGHome(name string, prepare func(*gpgHome) error) (*gpgHome,
 	if err := os.Mkdir(h.dir, 0o700); err != nil {
 		return h, err
 	}
-	if err := os.WriteFile(h.file(), []byte("hello"), 0o600); err != nil {
-		return h, err
-	}
 	if err := prepare(h); err != nil {
 		return h, err
 	}
 	if err := h.signOne(b, 0); err != nil {
 		return h, err
 	}
-	_, err := h.gpg(b, "--verify", h.signature(0), h.file())
+	_, err := h.gpg(b, "--verify", h.file(0)+".sig", h.file(0))
 	return h, err
 }
 
