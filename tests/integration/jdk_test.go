@@ -1,0 +1,77 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/ory/dockertest/v3/docker"
+)
+
+// moreJDKs are the releases of the JDK that a distribution has besides the one in its -java image.
+var moreJDKs = map[string]string{"debian-11": "11", "debian-13": "25"}
+
+// TestJarsignerInOtherJDKs signs with the distribution's other JDK, on top of the -java image, and lets the usual one verify.
+func TestJarsignerInOtherJDKs(t *testing.T) {
+	s := need(t)
+	var cells []cell
+	for _, c := range s.inAll(users[:1], cell{sample: "jarsigner", key: "demo/rsa-3072"}, cell{sample: "jarsigner", key: "demo/p-256"}) {
+		if jdk := moreJDKs[c.image.Name]; jdk != "" {
+			c.form = "jdk-" + jdk
+			cells = append(cells, c)
+		}
+	}
+	images := map[string]string{}
+	for _, c := range cells {
+		if images[c.image.Name] == "" {
+			images[c.image.Name] = s.withJDK(t, c.image, moreJDKs[c.image.Name])
+		}
+	}
+	s.each(t, cells, func(w *workplace) {
+		w.jar("file.jar")
+		w.jar("unsigned.jar")
+		got := s.run(w.T, container{
+			image: images[w.image.Name], network: true, env: w.service.settings(), binds: append(w.service.binds(), w.dir+":/work"),
+			command: []string{"bash", "-c", fmt.Sprintf(`set -e
+PATH=$(echo /usr/lib/jvm/java-%[1]s-openjdk-*/bin):$PATH
+java -version 2>&1 | grep 'version "%[1]s[."]' >&2
+exec %[2]s/jarsigner/sign.sh %[3]s file.jar`, moreJDKs[w.image.Name], samplesInImage, w.key)},
+		})
+		if got.code != 0 {
+			w.Fatalf("sign.sh ended with %d", got.code)
+		}
+		w.roots("root.pem", "stranger.pem")
+		w.judge(w.image.verifier(w.sample), "", check{"signed", true, "bash $verify --root root.pem file.jar"},
+			check{"unsigned", false, "bash $verify --root root.pem unsigned.jar"})
+	})
+}
+
+// withJDK is the image with one more JDK. It is kept: the engine builds it once per image below it.
+func (s *setup) withJDK(t *testing.T, i image, release string) string {
+	t.Helper()
+	options := ""
+	if i.Frozen {
+		options = "-o Acquire::Check-Valid-Until=false"
+	}
+	dockerfile := fmt.Sprintf("FROM %s\nRUN apt-get update %s && "+
+		"DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends openjdk-%s-jdk-headless && rm -rf /var/lib/apt/lists/*\n",
+		i.tag("jarsigner"), options, release)
+	context := t.TempDir()
+	if err := os.WriteFile(context+"/Dockerfile", []byte(dockerfile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("signkit-jdk:%s-%s", i.Name, release)
+	var output bytes.Buffer
+	build := docker.BuildImageOptions{Name: name, ContextDir: context, Dockerfile: "Dockerfile", OutputStream: &output}
+	for _, proxy := range []string{"http_proxy", "https_proxy", "no_proxy"} {
+		if value := os.Getenv(proxy); value != "" {
+			build.BuildArgs = append(build.BuildArgs, docker.BuildArg{Name: proxy, Value: value})
+		}
+	}
+	if err := s.pool.Client.BuildImage(build); err != nil {
+		t.Fatalf("building %s: %v\n%s", name, err, strings.TrimSpace(output.String()))
+	}
+	return name
+}
