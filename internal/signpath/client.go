@@ -60,6 +60,8 @@ type Client struct {
 	certificates shared[[]serviceCertificate]
 	pause        pause
 
+	withoutCertificate atomic.Bool // a server asked for a TLS client certificate and got none
+
 	now   func() time.Time
 	sleep func(context.Context, time.Duration) error
 	rand  func() float64

@@ -182,6 +182,8 @@ func (c *Client) connectionHint(err error, sent bool) string {
 		return "check the host name in " + c.setting("SIGNPATH_API_URL") + ", and name resolution here"
 	case sent && isTimeout(err):
 		return "the time for one attempt is " + c.setting("SIGNPATH_TIMEOUTS_HTTP_REQUEST")
+	case sent && c.withoutCertificate.Load():
+		return "the server asked for a TLS client certificate and got none: check " + c.setting("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE")
 	case sent:
 		return ""
 	case c.proxy != nil:

@@ -7,17 +7,19 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 )
 
 // secure is what the TLS connections of one client have in common.
 type secure struct {
 	trust        *trust
 	certificates []tls.Certificate // that of the settings, if there is one
+	withoutOne   *atomic.Bool      // set when a server asks for a certificate and gets none
 }
 
 // newSecure reads the CA file and the client certificate of the settings.
 func (c *Client) newSecure() (*secure, error) {
-	s := new(secure)
+	s := &secure{withoutOne: &c.withoutCertificate}
 	var err error
 	if s.trust, err = c.newTrust(); err != nil {
 		return nil, err
@@ -35,7 +37,7 @@ func (c *Client) newSecure() (*secure, error) {
 // config is for connections to one host (a name or an IP address) and to no other.
 func (s *secure) config(host string, protocols ...string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: protocols, Certificates: s.certificates,
+		MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: protocols, GetClientCertificate: s.clientCertificate,
 		// The check that package tls would do needs all roots in advance, and reading the
 		// system's takes longer than the whole handshake. VerifyConnection does the same
 		// check, with the same errors: on every connection, resumed ones too, and before the
@@ -46,6 +48,18 @@ func (s *secure) config(host string, protocols ...string) *tls.Config {
 			return s.trust.verify(host, state.PeerCertificates)
 		},
 	}
+}
+
+// clientCertificate chooses as package tls would, and notes when it has nothing to offer:
+// with TLS 1.3 the refusal comes after the handshake and can be lost when the server hangs up.
+func (s *secure) clientCertificate(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	for i := range s.certificates {
+		if asked.SupportsCertificate(&s.certificates[i]) == nil {
+			return &s.certificates[i], nil
+		}
+	}
+	s.withoutOne.Store(true)
+	return new(tls.Certificate), nil
 }
 
 // loadClientCertificate reads a PEM file with a certificate, its issuers and its key.

@@ -258,10 +258,51 @@ func TestTLSClientCertificate(t *testing.T) {
 	cfg.TLSClientCertificateFile = ""
 	c := newTestClient(t, cfg)
 	_, err := c.Policies(t.Context(), Filter{})
-	// With TLS 1.3 the refusal comes after the handshake, and may be overtaken by the end of
-	// the connection: such an attempt is repeated, until one sees the refusal.
 	if err == nil || !strings.Contains(err.Error(), "SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") {
 		t.Errorf("%v\n%s", err, c.log)
+	}
+	// With TLS 1.3 the refusal comes after the handshake, and may be overtaken by the end of
+	// the connection: the first attempt's error must name the setting all the same.
+	cfg.Timeouts.RetryCount = 0
+	for range 40 {
+		_, err := newTestClient(t, cfg).Policies(t.Context(), Filter{})
+		if err == nil || !strings.Contains(err.Error(), "SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestServerThatAsksForACertificateAndHangsUp says no more than that.
+func TestServerThatAsksForACertificateAndHangsUp(t *testing.T) {
+	for _, asks := range []tls.ClientAuthType{tls.NoClientCert, tls.RequestClientCert} {
+		t.Run(asks.String(), func(t *testing.T) {
+			s := newService(t, true)
+			listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: s.TLS.Certificates, ClientAuth: asks})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { listener.Close() })
+			go hangUp(listener)
+			cfg := s.config()
+			cfg.APIURL, cfg.Timeouts.RetryCount = "https://"+listener.Addr().String()+"/Api", 0
+			_, err = newTestClient(t, cfg).Policies(t.Context(), Filter{})
+			hint := "the server asked for a TLS client certificate and got none: check SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE"
+			if err == nil || strings.Contains(err.Error(), hint) != (asks == tls.RequestClientCert) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// hangUp ends connections when they have sent something after the handshake.
+func hangUp(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Read(make([]byte, 1))
+		conn.Close()
 	}
 }
 
