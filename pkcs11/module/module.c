@@ -31,7 +31,13 @@ CK_RV C_Initialize(void *args)
 
 CK_RV C_Finalize(void *reserved)
 {
-	return reserved != NULL ? CKR_ARGUMENTS_BAD : client_stop();
+	struct visit visit;
+	if (reserved == NULL)
+		return client_stop();
+	CK_RV rv = call_enter(&visit);
+	if (rv == CKR_OK)
+		call_leave(&visit);
+	return rv == CKR_CRYPTOKI_NOT_INITIALIZED ? rv : CKR_ARGUMENTS_BAD;
 }
 
 static void pad(CK_UTF8CHAR *field, size_t size, const char *text)

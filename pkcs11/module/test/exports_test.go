@@ -3,6 +3,7 @@ package moduletest
 import (
 	"debug/elf"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -86,6 +87,27 @@ func checkBaseline(t *testing.T, file *elf.File) {
 		if strings.HasSuffix(s.Name, "_chk") || strings.Contains(s.Name, "xstat") {
 			t.Errorf("%s does not exist in musl", s.Name)
 		}
+	}
+}
+
+// TestStandard calls every function through the standard's own header, which a
+// library for loading modules brings along.
+func TestStandard(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range shared.variant[:2] {
+		t.Run(v.name, func(t *testing.T) {
+			v.need(t)
+			program := shared.program(t, "standard", v.compiler, "-isystem", strings.TrimSpace(string(out)))
+			for _, key := range []string{"demo/rsa-2048", "demo/p-256"} {
+				got := shared.mustRun(t, host{args: []string{program, v.module, key}}, key, "hello", 1)
+				if n := strings.Count(got.stderr, "signkit: error"); n != 1 || !strings.Contains(got.stderr, "salt of 32 bytes") {
+					t.Errorf("%d records, of the parameter that was refused:\n%s", n, got.stderr)
+				}
+			}
+		})
 	}
 }
 
