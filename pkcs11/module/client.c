@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -26,6 +27,7 @@
 #define FUTEX_WAKE 1
 #define FUTEX_PRIVATE 128
 #define GATE_LIMIT 20000  /* milliseconds that a fork waits for the gate: a start takes long on a machine with much to do */
+#define ADDRESS_SPACE 2048 /* MiB: with less, the token process may be unable to start */
 #define REFUSAL_LIMIT 500 /* milliseconds between the end of a data socket and that of the control socket */
 
 enum state { DOWN, READY, LOST, ENDING };
@@ -52,6 +54,7 @@ static struct descriptor control = {.fd = -1};
 static pid_t token_child; /* for hosts that adopt orphans */
 static struct conn *conns, *overdue;
 static unsigned pooled, total, in_flight;
+static bool answered; /* the token process has greeted on some data socket */
 
 static bool handlers_registered;
 static pthread_t fork_holder;
@@ -165,6 +168,29 @@ static bool control_open(void)
 	return is_ours(&control) && recv(control.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+/*
+ * explain_start is for a token process that ended before it greeted. It has
+ * said why itself, but where memory is what it lacks: then its runtime's words
+ * do not tell a person what to change.
+ */
+static void explain_start(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur >> 20 < ADDRESS_SPACE)
+		complain("signkit: the token process could not start within the limit of %llu MiB of address space (ulimit -v): it needs %d MiB, nearly all of it only reserved",
+			 (unsigned long long)limit.rlim_cur >> 20, ADDRESS_SPACE);
+}
+
+/* note_loss notes that the token process is gone or silent. The lock is held. */
+static void note_loss(void)
+{
+	state = LOST;
+	shut_all();
+	pthread_cond_broadcast(&changed);
+	if (!__atomic_load_n(&answered, __ATOMIC_RELAXED) && is_ours(&control))
+		explain_start();
+}
+
 /* lose notes that the token process does not answer any more, and says what the call returns. */
 static CK_RV lose(const struct conn *conn)
 {
@@ -173,9 +199,7 @@ static CK_RV lose(const struct conn *conn)
 	if (conn->place != LISTED) {
 		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	} else if (state == READY) {
-		state = LOST;
-		shut_all();
-		pthread_cond_broadcast(&changed);
+		note_loss();
 	} else if (state == ENDING || state == DOWN) {
 		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	}
@@ -409,6 +433,7 @@ static CK_RV start(void)
 		close_for_good(&control);
 		return CKR_GENERAL_ERROR;
 	}
+	__atomic_store_n(&answered, false, __ATOMIC_RELAXED);
 	state = READY;
 	return CKR_OK;
 }
@@ -604,8 +629,7 @@ static CK_RV acquire(const struct visit *visit, struct conn **out)
 		if ((*out = take_idle()) != NULL)
 			return CKR_OK;
 		if (!is_ours(&control)) {
-			state = LOST;
-			shut_all();
+			note_loss();
 			continue;
 		}
 		if (pooled < POOL_SIZE && total < SOCKETS_MAX) {
@@ -614,8 +638,7 @@ static CK_RV acquire(const struct visit *visit, struct conn **out)
 			if (errno == ENOMEM)
 				return CKR_HOST_MEMORY;
 			if (!out_of_descriptors(errno)) {
-				state = LOST;
-				shut_all();
+				note_loss();
 				continue;
 			}
 		}
@@ -737,6 +760,7 @@ static bool read_hello(struct conn *conn)
 	if (!receive_all(conn->socket.fd, &theirs, sizeof theirs))
 		return false;
 	conn->greeted = true;
+	__atomic_store_n(&answered, true, __ATOMIC_RELAXED);
 	if (memcmp(&ours, &theirs, sizeof ours) == 0)
 		return true;
 	complain("signkit: this module (version %s) was given a token process of another version: install both files from one release", SIGNKIT_VERSION);

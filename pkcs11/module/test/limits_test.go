@@ -20,7 +20,7 @@ func TestLimits(t *testing.T) {
 		signatures int
 		says       string
 	}{
-		{"memory", 3, 0, ""},
+		{"memory", 3, 0, "within the limit of 64 MiB of address space (ulimit -v)"},
 		{"processes", 3, 0, "signkit: cannot start the token process"},
 		{"no-processes", 3, 0, "signkit: cannot start the token process"},
 		{"no-threads", 3, 0, "failed to create new OS thread"}, // says the token process
