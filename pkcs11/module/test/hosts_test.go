@@ -51,6 +51,7 @@ var hosts = []struct {
 	{name: "lets the kernel reap", program: "sigchld", args: []string{"reaped"}, signatures: 2},
 	{name: "is a subreaper", program: "init_process", args: []string{"subreaper"}, signatures: 1},
 	{name: "is PID 1", program: "init_process", args: []string{"pid1"}, signatures: 1},
+	{name: "runs on an old kernel", program: "old_kernel", signatures: 2},
 	{name: "is about to make a namespace", program: "namespace", signatures: 4},
 	{name: "token process killed", program: "lost", args: []string{"kill"}, signatures: 1},
 	{name: "token process stopped", program: "lost", args: []string{"stop"}, signatures: 1, slow: true},
