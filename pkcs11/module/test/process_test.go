@@ -74,7 +74,8 @@ func eventually(t *testing.T, what string, done func() bool) {
 }
 
 // TestEndOfTheTokenProcess: it ends with its host, however that ends, and even
-// if a copy of the host still holds its sockets.
+// if a copy of the host still holds its sockets. What it had to log was in the
+// file before the host got its answer.
 func TestEndOfTheTokenProcess(t *testing.T) {
 	v := shared.variant[0]
 	program := v.program(t, "ends")
@@ -83,19 +84,30 @@ func TestEndOfTheTokenProcess(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), bound)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, program, v.module, "demo/p-256", how)
-			cmd.Env = shared.environment(t)
+			logs := t.TempDir()
+			cmd.Env = shared.environment(t, "SIGNPATH_LOG_FILE_LEVEL=verbose", "SIGNPATH_LOG_FILE_DIRECTORY="+logs)
 			input, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer input.Close()
-			var stdout, stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, time.Minute
+			stderr, err := os.Create(filepath.Join(logs, "stderr")) // a pipe would last as long as the token process
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stderr.Close()
+			var stdout bytes.Buffer
+			cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, stderr, time.Minute
 			err = cmd.Run()
+			records, readErr := os.ReadFile(filepath.Join(logs, "SignPath.CryptoProviders.Cryptoki.txt"))
+			if readErr != nil || !strings.Contains(string(records), " C_Sign result=CKR_OK\n") {
+				t.Errorf("no record of the signature, %v:\n%s", readErr, records)
+			}
 			var token int
 			at := strings.Index(stdout.String(), "token ")
 			if at < 0 {
-				t.Fatalf("%v: %s%s", err, stdout.String(), stderr.String())
+				said, _ := os.ReadFile(stderr.Name())
+				t.Fatalf("%v: %s%s", err, stdout.String(), said)
 			}
 			if n, err := fmt.Sscanf(stdout.String()[at:], "token %d", &token); n != 1 || token == 0 {
 				t.Fatalf("no token process: %v", err)
