@@ -74,7 +74,7 @@ func (h *Home) write(o Options, done *undo, result *Result) error {
 		}
 	}
 	for _, key := range o.Keys {
-		done.keep(h.StubFile(key.Entry.Keygrip))
+		done.keepReference(h.StubFile(key.Entry.Keygrip))
 		if err := h.writeStub(key.Entry); err != nil {
 			return fmt.Errorf("writing the reference to %s: %w", key.Entry.ID(), err)
 		}
@@ -145,6 +145,18 @@ func (u *undo) keep(path string) {
 			replaceFile(path, data)
 		}
 	})
+}
+
+// keepReference is keep for a file of private-keys-v1.d. What has become a private key since then,
+// because somebody imported one while the agent was starting, stays.
+func (u *undo) keepReference(path string) {
+	u.keep(path)
+	restore := (*u)[len(*u)-1]
+	(*u)[len(*u)-1] = func() {
+		if now, err := os.ReadFile(path); err == nil && kind(now) == reference {
+			restore()
+		}
+	}
 }
 
 func (u undo) all() {

@@ -249,6 +249,41 @@ func TestARealPrivateKeyIsNeverReplaced(t *testing.T) {
 	}
 }
 
+// A private key that comes while the agent is being started is not taken away when that fails.
+func TestAFailedSetUpLeavesAPrivateKeyThatCameMeanwhile(t *testing.T) {
+	content := []byte("Key: (private-key (ecc))\n")
+	for _, c := range []struct {
+		name        string
+		before, now []byte
+		want        []byte
+	}{
+		{"none before", nil, content, content},
+		{"a reference before", []byte("Key: (shadowed-private-key (ecc))\n"), content, content},
+		{"our reference, none before", nil, []byte("Key: (shadowed-private-key (rsa))\n"), nil},
+		{"our reference, another before", []byte("Key: (shadowed-private-key (ecc))\n"), []byte("Key: (shadowed-private-key (rsa))\n"),
+			[]byte("Key: (shadowed-private-key (ecc))\n")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "grip.key")
+			write := func(data []byte) {
+				if data != nil {
+					if err := os.WriteFile(path, data, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			write(c.before)
+			var done undo
+			done.keepReference(path)
+			write(c.now)
+			done.all()
+			if got, err := os.ReadFile(path); !bytes.Equal(got, c.want) || (err == nil) != (c.want != nil) {
+				t.Errorf("now %q, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestTheAgentsConfigurationKeepsOtherLines(t *testing.T) {
 	for _, c := range []struct{ old, want, displaced string }{
 		{"", "scdaemon-program /b\n", ""},

@@ -15,7 +15,10 @@ import (
 	"signkit/internal/sexp"
 )
 
-const privateKeys = "private-keys-v1.d"
+const (
+	privateKeys = "private-keys-v1.d"
+	reference   = "shadowed-private-key" // kind of a file there that is no private key itself
+)
 
 // RealKeyError reports a private key on disk with the keygrip of a remote key. It is never
 // replaced.
@@ -41,7 +44,7 @@ func (h *Home) stubReplaceable(keygrip string) (exists bool, err error) {
 	if err != nil {
 		return true, fmt.Errorf("looking at the key file: %w", err)
 	}
-	if kind(data) != "shadowed-private-key" {
+	if kind(data) != reference {
 		return true, &RealKeyError{path}
 	}
 	return true, nil
