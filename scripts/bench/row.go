@@ -73,9 +73,15 @@ func (r row) throughput(least float64) row {
 	return r
 }
 
+// asSpeed makes the value that part of the other's speed which ours, a duration, reaches.
+func (r row) asSpeed() row {
+	r.Value = r.Other.Median / r.Ours.Median
+	return r
+}
+
 // speed: of two durations, ours must reach such a part of the other's speed.
 func (r row) speed(least float64) row {
-	r.Value = r.Other.Median / r.Ours.Median
+	r = r.asSpeed()
 	r.Target, r.Met = fmt.Sprintf("≥ %.2f of its speed", least), r.Value >= least
 	return r
 }

@@ -59,10 +59,10 @@ func (b *bench) firstSignatures(key string) (ours, other samples, err error) {
 
 // slowService says how much of the difference is the service's own signature: it is made
 // by Go's crypto/rsa, SoftHSM2's by OpenSSL.
-func slowService(first row, service, softhsm summary) string {
+func slowService(r row, service, softhsm summary) string {
 	more := service.Median - softhsm.Median
 	return fmt.Sprintf("the service here needs %.2f ms for an RSA-3072 signature of its own (crypto/rsa), SoftHSM2 %.2f ms (OpenSSL); "+
-		"without that difference it is %.2f×", service.Median, softhsm.Median, (first.Ours.Median-more)/first.Other.Median)
+		"without that difference it is %.2f×", service.Median, softhsm.Median, (r.Ours.Median-more)/r.Other.Median)
 }
 
 // goRSA measures in milliseconds what the service needs to sign (crypto/rsa), and the token
