@@ -51,6 +51,7 @@ certificate only where the file was kept.`,
 	flags.StringVar(&o.expires, "expires", "1y", "`WHEN` the key ends: 2y, 18m, 90d, a date, never")
 	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`")
 	o.pkcs11.add(cmd)
+	a.jsonFlag(cmd)
 	return cmd
 }
 
@@ -120,14 +121,15 @@ func (a *app) creationTime(s *source, output string) (time.Time, error) {
 	return time.Now().UTC().Truncate(time.Second), nil
 }
 
+// keepPublicKey writes the key and says, for people or for programs, which one it is.
 func (a *app) keepPublicKey(s *source, key *pgpkey.Key, output string) error {
 	if err := belongs(s, key); err != nil {
 		return err
 	}
-	if err := a.writePublicKey(key, output, false); err != nil {
+	if err := a.givePublicKey(s, key, output, false); err != nil {
 		return err
 	}
-	if output != "" {
+	if isFile(output) && !a.ui.json {
 		a.ui.line("%s", key.Fingerprint())
 	}
 	return nil

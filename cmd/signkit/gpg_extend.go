@@ -38,6 +38,7 @@ one; what was signed before stays valid with it.`,
 	flags.StringVar(&expires, "expires", "1y", "`WHEN` the key ends: 2y, 18m, 90d, a date, never")
 	flags.StringVarP(&output, "output", "o", "", "write to `FILE`")
 	pkcs11.add(cmd)
+	a.jsonFlag(cmd)
 	return cmd
 }
 

@@ -211,11 +211,10 @@ func (a *app) join(s *source, public *pgpkey.Key) (gnupghome.Key, error) {
 	if err != nil {
 		return gnupghome.Key{}, err
 	}
-	e := s.entry()
-	e.Public, e.Fingerprint, e.Created, e.UserID = spki, public.Fingerprint(), public.Created(), public.UserID()
-	if end := public.Expires(); !end.IsZero() {
-		e.Expires = &end
-		a.warnExpiry("the GPG key of "+s.id(), end)
+	e := s.entryWith(public)
+	e.Public = spki
+	if e.Expires != nil {
+		a.warnExpiry("the GPG key of "+s.id(), *e.Expires)
 	}
 	return gnupghome.Key{Entry: e, Public: data}, nil
 }

@@ -39,6 +39,16 @@ func (s *source) entry() keyfile.Entry {
 	return e
 }
 
+// entryWith also has what the public key says.
+func (s *source) entryWith(public *pgpkey.Key) keyfile.Entry {
+	e := s.entry()
+	e.Fingerprint, e.Created, e.UserID = public.Fingerprint(), public.Created(), public.UserID()
+	if end := public.Expires(); !end.IsZero() {
+		e.Expires = &end
+	}
+	return e
+}
+
 // isGPG reports whether the service has a GPG public key of it.
 func (s *source) isGPG() bool { return s.key != nil && s.key.IsGPG() }
 
