@@ -65,13 +65,42 @@ func signAndJudgeOpenPGP(w *workplace) {
 					t.Errorf("%s: verdict %q, want %q", check, got, want)
 				}
 			}
-			if scenario == "apt-repository" && verdicts["apt-repository installed"] != "0" {
-				t.Error("apt does not install from the repository")
-			}
-			if scenario == "rpm-add" && verdicts["rpm-add-second signed"] != "0" {
-				t.Error("the second package is not signed")
+			for _, extra := range extraOpenPGPChecks {
+				if extra.scenario == scenario && verdicts[extra.check] != extra.want {
+					t.Errorf("%s: verdict %q, want %q", extra.check, verdicts[extra.check], extra.want)
+				}
 			}
 		})
+	}
+	for _, scenario := range []string{"no-sample", "no-sample-elsewhere"} {
+		w.Run(scenario, func(t *testing.T) { judgePlain(t, w, scenario, statuses, verdicts) })
+	}
+}
+
+// extraOpenPGPChecks are those of testdata/openpgp-verify.sh that one scenario has.
+var extraOpenPGPChecks = []struct{ scenario, check, want string }{
+	{"apt-repository", "apt-repository installed", "0"}, // by apt itself, from the signed repository
+	{"rpm-add", "rpm-add-second signed", "0"},           // the second of two packages of one call
+	{"rpm-add", "rpm-add both", "1"},
+	{"rpm-v3", "rpm-v3 both", "0"},             // a signature of the header, and one of header and payload
+	{"deb-debsigs", "deb-debsigs strong", "0"}, // not SHA-1, as debsigs of Debian 11 and 12 asks for
+}
+
+// judgePlain is about the tools' own commands after the one line that prepares the shell.
+func judgePlain(t *testing.T, w *workplace, scenario string, statuses, verdicts map[string]string) {
+	w.setup.report.note(t, outcome{Scenario: "openpgp-" + scenario, Image: w.image.Name, Key: w.key, User: w.user.name})
+	want := map[string]string{"gpg": "0", "gpg-wrong-key": "1", "debsigs": "0", "debsigs-strong": "0", "git": "0", "git-wrong-key": "1", "rpmsign": "0"}
+	status := "0"
+	if w.key == "demo/gpg-p-256" && w.image.Name != "debian-13" {
+		want["rpmsign"], status = "1", "1" // these rpm releases refuse what they have signed
+	}
+	if statuses[scenario] != status {
+		t.Errorf("the commands ended with %q, want %q", statuses[scenario], status)
+	}
+	for check, want := range want {
+		if got := verdicts[scenario+" "+check]; got != want {
+			t.Errorf("%s: verdict %q, want %q", check, got, want)
+		}
 	}
 }
 
@@ -132,6 +161,59 @@ func TestFailedGPGSpeaks(t *testing.T) {
 			w.missing("file.asc.part")
 		})
 	}
+}
+
+// TestFailedPackagesSpeak: with every sample the service's refusal is on stderr, the exit status is 1, and what was to be
+// signed is as before, with no signature beside it.
+func TestFailedPackagesSpeak(t *testing.T) {
+	s := need(t)
+	s.each(t, s.inAll(users[1:2], cell{sample: "git", form: "and-packages-fail", key: "demo/gpg-rsa-4096"}), func(w *workplace) {
+		w.service.fail(w.T, fault{Route: "sign", Kind: "status", Status: 403, Count: -1})
+		got := w.setup.run(w.T, container{
+			image: w.image.tag(w.sample), user: w.user, network: true, env: w.service.settings(),
+			binds:   append(w.service.binds(), w.dir+":/work", absolute(w.T, "tests", "integration", "testdata", "openpgp-sign.sh")+":/sign.sh:ro"),
+			command: []string{"bash", "-c", `bash /sign.sh "$@" && cd /work && ` + unsigned, "sign.sh", w.key, "demo/gpg-p-256"},
+		})
+		if got.code != 0 {
+			w.Fatalf("ended with %d", got.code)
+		}
+		statuses, said := table(got.stdout), sections(got.stderr)
+		for _, scenario := range openPGPScenarios {
+			if scenario == "deb-dpkg-sig" && w.image.Name != "debian-11" {
+				continue
+			}
+			if statuses[scenario] != "1" {
+				w.Errorf("%s: sign.sh ended with %q", scenario, statuses[scenario])
+			}
+			if text := said[scenario]; !strings.Contains(text, "403") {
+				w.Errorf("%s: stderr does not have the bridge's record:\n%s", scenario, text)
+			}
+			if strings.Contains(said[scenario], w.service.setting("SIGNPATH_API_TOKEN")) {
+				w.Errorf("%s: the output shows the token", scenario)
+			}
+		}
+	})
+}
+
+// unsigned ends with 0 if nothing that openpgp-sign.sh was to sign is signed, or half signed.
+const unsigned = `
+cmp rpm/demo-one.rpm rpm/unsigned.rpm && cmp rpm/both.rpm rpm/unsigned.rpm && cmp rpm/replaced.rpm rpm/unsigned.rpm &&
+cmp deb/demo.deb deb/unsigned.deb && cmp deb/builder.deb deb/unsigned.deb &&
+! git -C repository rev-parse --quiet --verify v1 && test "$(git -C repository log -1 --format=%s)" = unsigned &&
+test -z "$(find . -name '*.part' -o -name '*.asc' -not -name public.asc -not -name other.asc -o -name '*.sig' -o -name '*.gpg' -o -name InRelease)"`
+
+// sections cuts what openpgp-sign.sh writes to stderr at its "--- SCENARIO" lines.
+func sections(text string) map[string]string {
+	said := map[string]string{}
+	name := ""
+	for line := range strings.Lines(text) {
+		if next, found := strings.CutPrefix(line, "--- "); found {
+			name = strings.TrimSpace(next)
+			continue
+		}
+		said[name] += line
+	}
+	return said
 }
 
 // table reads lines whose last word is the value of the words before.

@@ -50,7 +50,8 @@ cp rpm/demo-one.rpm rpm/unsigned.rpm
 cp rpm/demo-one.rpm rpm/both.rpm
 attempt rpm-add "$samples/rpm/sign.sh" --add "$key" rpm/demo-one.rpm rpm/demo-two.rpm
 attempt rpm-v3 "$samples/rpm/sign.sh" --rpmv3 "$key" rpm/both.rpm
-cp rpm/demo-one.rpm rpm/replaced.rpm
+cp rpm/unsigned.rpm rpm/replaced.rpm
+"$samples/rpm/sign.sh" "$other" rpm/replaced.rpm </dev/null >&2 || true # where rpm takes that kind of key
 attempt rpm-replace "$samples/rpm/sign.sh" --replace "$key" rpm/replaced.rpm
 
 mkdir -p deb/demo/DEBIAN
@@ -97,6 +98,27 @@ attempt git-tag "$samples/git/sign.sh" "$key" tag v1
 echo more >>file
 git add file
 attempt git-commit "$samples/git/sign.sh" "$key" commit --message signed
+
+# The tools' own commands after the one line, with the key named as each has it; gpg and debsigs take the default one. HOME is
+# not set or names nothing, standard input is closed, and no container here has a terminal.
+cd "$work"
+cp gpg/file gpg/plain
+for name in no-sample no-sample-elsewhere; do
+  cp rpm/unsigned.rpm "rpm/$name.rpm"
+  cp deb/unsigned.deb "deb/$name.deb"
+done
+plain() { # plain NAME: without a sample
+  set -eu
+  eval "$(signkit gpg init "$key")"
+  gpg --yes --output "gpg/$1.sig" --detach-sign gpg/plain
+  debsigs --sign=origin "deb/$1.deb"
+  git -C repository -c "user.signingKey=$GPG_KEY_ID" tag --sign --message "$1" "$1"
+  rpmsign --define "_gpg_name $GPG_KEY_ID" --addsign "rpm/$1.rpm"
+}
+export -f plain
+export key
+attempt no-sample env -u HOME bash -c 'plain no-sample <&-'
+attempt no-sample-elsewhere env HOME=/nonexistent bash -c 'plain no-sample-elsewhere <&-'
 
 # Whoever tears the folder down may be another user. The folder itself may be another user's, too.
 find "$work" -mindepth 1 -exec chmod a+rwX {} +

@@ -48,6 +48,13 @@ for scenario in rpm-add:demo-one rpm-add-second:demo-two rpm-v3:both rpm-replace
   judge "$name" wrong-key /samples/rpm/verify.sh other.asc "$package"
 done
 
+both() { # whether a package has a signature of its header and one of header and payload, of whatever kind of key
+  local format='%|RSAHEADER?{h}:{%|DSAHEADER?{h}:{}|}|%|SIGPGP?{p}:{%|SIGGPG?{p}:{}|}|'
+  [[ $(rpm --query --package --nosignature --queryformat "$format" "$1") == "$2" ]]
+}
+judge rpm-v3 both both rpm/both.rpm hp
+judge rpm-add both both rpm/demo-one.rpm hp
+
 for scenario in deb-debsigs:demo deb-dpkg-sig:builder; do
   name=${scenario%:*} package=deb/${scenario#*:}.deb
   # Another package under the same signature.
@@ -60,6 +67,11 @@ for scenario in deb-debsigs:demo deb-dpkg-sig:builder; do
   judge "$name" tampered /samples/deb/verify.sh public.asc deb/changed.deb
   judge "$name" wrong-key /samples/deb/verify.sh other.asc "$package"
 done
+
+strong() { # whether the digest of a package's signature is SHA-256 or better (RFC 9580, section 9.5)
+  ar p "$1" _gpgorigin | gpg --batch --list-packets | grep -qE 'digest algo (8|9|10),'
+}
+judge deb-debsigs strong strong deb/demo.deb
 
 verify=/samples/apt-repository/verify.sh
 cp -r apt apt-unsigned && rm apt-unsigned/dists/stable/InRelease apt-unsigned/dists/stable/Release.gpg
@@ -102,4 +114,15 @@ judge git-commit signed "$verify" "$keys/public.asc" commit HEAD
 judge git-commit unsigned "$verify" "$keys/public.asc" commit HEAD~1
 judge git-commit tampered "$verify" "$keys/public.asc" commit "$changed"
 judge git-commit wrong-key "$verify" "$keys/other.asc" commit HEAD
+
+cd "$keys"
+for name in no-sample no-sample-elsewhere; do
+  judge $name gpg /samples/gpg/verify.sh public.asc "gpg/$name.sig" gpg/plain
+  judge $name gpg-wrong-key /samples/gpg/verify.sh other.asc "gpg/$name.sig" gpg/plain
+  judge $name debsigs /samples/deb/verify.sh public.asc "deb/$name.deb"
+  judge $name debsigs-strong strong "deb/$name.deb"
+  judge $name rpmsign /samples/rpm/verify.sh public.asc "rpm/$name.rpm"
+  judge $name git env -C repository /samples/git/verify.sh "$keys/public.asc" tag "$name"
+  judge $name git-wrong-key env -C repository /samples/git/verify.sh "$keys/other.asc" tag "$name"
+done
 chmod -R a+rwX "$keys"
