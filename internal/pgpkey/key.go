@@ -20,6 +20,7 @@ type Key struct {
 	packets []*packet.OpaquePacket
 	entity  *openpgp.Entity // the same, understood
 	primary string          // user id
+	hash    crypto.Hash     // of its self-signature
 	ids     []string        // user ids with a self-signature, in their order
 	revoked map[string]bool // user ids
 	expires time.Time
@@ -116,7 +117,7 @@ func (k *Key) understand() {
 			k.ids = append(k.ids, s.id())
 			k.revoked[s.id()] = latest == nil
 			if best == nil || k.prefers(s.id(), self.parsed, best) {
-				k.primary, best = s.id(), self.parsed
+				k.primary, best, k.hash = s.id(), self.parsed, self.parsed.Hash
 			}
 		}
 	}
@@ -202,6 +203,10 @@ func (k *Key) Expires() time.Time { return k.expires }
 
 // UserID is the primary user id.
 func (k *Key) UserID() string { return k.primary }
+
+// Hash is that of the self-signature of the primary user id. Verifiers that refuse SHA-1 refuse
+// the whole key for it.
+func (k *Key) Hash() crypto.Hash { return k.hash }
 
 // IsOf reports whether the primary key is the given public key.
 func (k *Key) IsOf(public crypto.PublicKey) bool {

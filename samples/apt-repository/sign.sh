@@ -4,7 +4,8 @@
 # Signs an apt repository: RELEASE is dists/SUITE/Release as `apt-ftparchive release` writes it. Puts InRelease (signed text) and
 # Release.gpg (detached signature) beside it, both or none.
 #
-# apt of Debian 13 takes RSA keys from 2048 bits on and NIST curves, with SHA-256 or better.
+# apt of Debian 13 takes RSA keys from 2048 bits on and NIST curves, with SHA-256 or better, in the key's self-signature, too: with
+# another key nothing is signed.
 #
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
 # SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). The public key for those who verify: signkit gpg export PROJECT/POLICY
@@ -19,6 +20,21 @@ directory=$(dirname "$release")
 # A GNUPGHOME of its own, with the public key, and an agent that asks signkit's bridge; gone when this script ends.
 setup=$(signkit gpg init "$key")
 eval "$setup"
+
+# The key's size, and the hash of the newest signature that it has made over its own user id (RFC 9580, section 9.5).
+read -r algorithm bits hash < <(gpg --batch --quiet --with-colons --check-sigs "$GPG_KEY_ID" | awk -F: -v id="${GPG_KEY_ID: -16}" '
+  $1 == "pub" { algorithm = $4; bits = $3 }
+  $1 == "sig" && $5 == id && $11 ~ /^1[0-3]/ && $6 >= newest { newest = $6; hash = $16 }
+  END { print algorithm, bits, hash }')
+if [[ $algorithm == 1 && $bits -lt 2048 ]]; then
+  echo "sign.sh: apt of Debian 13 refuses RSA keys of $bits bits; choose a policy with 3072 bits or more instead of $key" >&2
+  exit 1
+fi
+if [[ $hash != 8 && $hash != 9 && $hash != 10 ]]; then
+  echo "sign.sh: apt of Debian 13 refuses the key of $key, whose self-signature is no SHA-256 or better; signkit gpg extend renews it," \
+    "and what it writes belongs into the signing service" >&2
+  exit 1
+fi
 
 # A repository whose Release has changed must not be served with the signature of the one before.
 rm -f "$directory/InRelease" "$directory/Release.gpg"

@@ -17,8 +17,10 @@ for name in InRelease Release.gpg; do
   [[ -s $repository/dists/$suite/$name ]] || { echo "verify.sh: $repository/dists/$suite/$name is missing" >&2; exit 1; }
 done
 # The detached signature is for old clients; apt reads InRelease.
-GNUPGHOME=$work gpg --batch --quiet --no-autostart --dearmor --output "$work/keyring.gpg" "$key"
-GNUPGHOME=$work gpgv --keyring "$work/keyring.gpg" "$repository/dists/$suite/Release.gpg" "$repository/dists/$suite/Release"
+mkdir -m 0700 "$work/home"
+export GNUPGHOME=$work/home
+gpg --batch --quiet --no-autostart --dearmor --output "$work/keyring.gpg" "$key"
+gpgv --keyring "$work/keyring.gpg" "$repository/dists/$suite/Release.gpg" "$repository/dists/$suite/Release"
 
 echo "deb [signed-by=$work/key.asc] file:$repository $suite $component" >"$work/sources.list"
 apt-get update \
