@@ -11,9 +11,13 @@ import (
 )
 
 func TestDescribeAnotherProcess(t *testing.T) {
-	// cat waits for its standard input; the argument after -- is never opened before that.
+	// cat echoes its standard input before it opens the argument after that.
 	cmd := exec.Command("cat", "--", "-", "--pin=geheim-1", "known-secret", strings.Repeat("ä", 3000))
 	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,6 +26,13 @@ func TestDescribeAnotherProcess(t *testing.T) {
 	}
 	defer func() { _ = cmd.Wait() }()
 	defer stdin.Close()
+	// Until it runs, it may have no command line yet.
+	if _, err := stdin.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 
 	redact := func(s string) string { return strings.ReplaceAll(s, "known-secret", "[redacted]") }
 	p := Describe(cmd.Process.Pid, redact)

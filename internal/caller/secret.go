@@ -7,13 +7,11 @@ import (
 	"sync"
 )
 
-var camelCase = compiled(`([a-z0-9])([A-Z])`)
-
 // secretName reports whether an option, variable or property of that name, with or
 // without its dashes, holds a secret. The last word of the name decides: a
 // token's file and a token's label are none.
 func secretName(name string) bool {
-	name = camelCase().ReplaceAllString(strings.TrimLeft(name, "-"), "$1-$2")
+	name = splitCamelCase(strings.TrimLeft(name, "-"))
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
 	if len(words) == 0 || harmless(strings.Join(words, "-")) {
 		return false
@@ -29,6 +27,18 @@ func secretName(name string) bool {
 	}
 	return last == "value" && len(words) > 1 && words[len(words)-2] == "pin" ||
 		last == "key" && len(words) > 1 && slices.Contains([]string{"api", "secret", "access"}, words[len(words)-2])
+}
+
+// splitCamelCase puts a dash before each capital that follows a small letter or a digit.
+func splitCamelCase(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		if i > 0 && 'A' <= name[i] && name[i] <= 'Z' && ('a' <= name[i-1] && name[i-1] <= 'z' || '0' <= name[i-1] && name[i-1] <= '9') {
+			b.WriteByte('-')
+		}
+		b.WriteByte(name[i])
+	}
+	return b.String()
 }
 
 // harmless lists options that read like secrets and take none.
@@ -48,7 +58,8 @@ func authScheme(word string) bool {
 	return slices.Contains([]string{"basic", "bearer", "digest", "negotiate", "token"}, strings.ToLower(word))
 }
 
-// Compiling these takes a tenth of a token process's start, so each waits for its first use.
+// Compiling these takes a tenth of a token process's start, so each waits for its first
+// use, and is used only where the word has what the pattern cannot do without.
 var (
 	organizationToken = compiled(`(?i)([0-9a-f]{8}(?:(?:-|%2d)[0-9a-f]{4}){3}(?:-|%2d)[0-9a-f]{12}(?::|%3a)).+`)
 	userInfo          = compiled(`(://)[^/?#]*@`)
@@ -65,6 +76,9 @@ func compiled(pattern string) func() *regexp.Regexp {
 
 // cleanWord replaces secrets inside one word without white space.
 func cleanWord(s string) string {
+	if strings.IndexByte(s, ':') < 0 && strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '=') < 0 {
+		return s
+	}
 	s = cleanPINValue(s)
 	s = organizationToken().ReplaceAllString(s, "${1}"+redacted)
 	s = userInfo().ReplaceAllString(s, "${1}"+redacted+"@")
