@@ -23,13 +23,15 @@ type result struct {
 	payload []byte
 }
 
-// calls is the whole protocol, but for updates, which have no answer. What may
-// wait for the service is announced while it waits.
-var calls = map[uint32]struct {
+type call struct {
 	name  string
 	waits bool
 	run   func(*Token, *request) (result, error)
-}{
+}
+
+// calls is the whole protocol, but for updates, which have no answer. What may
+// wait for the service is announced while it waits.
+var calls = [...]call{
 	wire.CheckSession:     {"check session", false, (*Token).callCheckSession},
 	wire.GetSlotList:      {"C_GetSlotList", false, (*Token).callGetSlotList},
 	wire.GetSlotInfo:      {"C_GetSlotInfo", false, (*Token).callGetSlotInfo},
@@ -54,11 +56,19 @@ var calls = map[uint32]struct {
 	wire.GenerateRandom:   {"C_GenerateRandom", false, (*Token).callGenerateRandom},
 }
 
+// findCall is nil for a number that is none.
+func findCall(number uint32) *call {
+	if number >= uint32(len(calls)) || calls[number].run == nil {
+		return nil
+	}
+	return &calls[number]
+}
+
 // handle runs one call and logs it: what a person must see as an error, the
 // rest for debugging. Arguments are not logged; one may be a PIN.
 func (t *Token) handle(r *request) (rv Error, res result) {
-	call, known := calls[r.Call]
-	if !known {
+	call := findCall(r.Call)
+	if call == nil {
 		return ckrFunctionNotSupported, result{}
 	}
 	res, err := call.run(t, r)

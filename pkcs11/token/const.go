@@ -36,21 +36,25 @@ const (
 	ckrBufferTooSmall             Error = 0x150
 )
 
-var errorNames = map[Error]string{
-	ckrOK: "CKR_OK", ckrHostMemory: "CKR_HOST_MEMORY", ckrSlotIDInvalid: "CKR_SLOT_ID_INVALID",
-	ckrGeneralError: "CKR_GENERAL_ERROR", ckrFunctionFailed: "CKR_FUNCTION_FAILED", ckrArgumentsBad: "CKR_ARGUMENTS_BAD",
-	ckrAttributeSensitive: "CKR_ATTRIBUTE_SENSITIVE", ckrAttributeTypeInvalid: "CKR_ATTRIBUTE_TYPE_INVALID",
-	ckrDataInvalid: "CKR_DATA_INVALID", ckrDataLenRange: "CKR_DATA_LEN_RANGE", ckrDeviceError: "CKR_DEVICE_ERROR",
-	ckrFunctionCanceled: "CKR_FUNCTION_CANCELED", ckrFunctionNotSupported: "CKR_FUNCTION_NOT_SUPPORTED",
-	ckrKeyHandleInvalid: "CKR_KEY_HANDLE_INVALID", ckrKeyTypeInconsistent: "CKR_KEY_TYPE_INCONSISTENT",
-	ckrKeyFunctionNotPermitted: "CKR_KEY_FUNCTION_NOT_PERMITTED", ckrMechanismInvalid: "CKR_MECHANISM_INVALID",
-	ckrMechanismParamInvalid: "CKR_MECHANISM_PARAM_INVALID", ckrObjectHandleInvalid: "CKR_OBJECT_HANDLE_INVALID",
-	ckrOperationActive: "CKR_OPERATION_ACTIVE", ckrOperationNotInitialized: "CKR_OPERATION_NOT_INITIALIZED",
-	ckrPINIncorrect: "CKR_PIN_INCORRECT", ckrPINLenRange: "CKR_PIN_LEN_RANGE",
-	ckrSessionClosed: "CKR_SESSION_CLOSED", ckrSessionHandleInvalid: "CKR_SESSION_HANDLE_INVALID", ckrSessionParallelUnsupported: "CKR_SESSION_PARALLEL_NOT_SUPPORTED",
-	ckrSessionReadOnlyExists: "CKR_SESSION_READ_ONLY_EXISTS", ckrTokenWriteProtected: "CKR_TOKEN_WRITE_PROTECTED",
-	ckrUserAlreadyLoggedIn: "CKR_USER_ALREADY_LOGGED_IN", ckrUserNotLoggedIn: "CKR_USER_NOT_LOGGED_IN",
-	ckrUserTypeInvalid: "CKR_USER_TYPE_INVALID", ckrBufferTooSmall: "CKR_BUFFER_TOO_SMALL",
+// errorNames is no map: making one would take a part of every start.
+var errorNames = []struct {
+	rv   Error
+	name string
+}{
+	{ckrOK, "CKR_OK"}, {ckrHostMemory, "CKR_HOST_MEMORY"}, {ckrSlotIDInvalid, "CKR_SLOT_ID_INVALID"},
+	{ckrGeneralError, "CKR_GENERAL_ERROR"}, {ckrFunctionFailed, "CKR_FUNCTION_FAILED"}, {ckrArgumentsBad, "CKR_ARGUMENTS_BAD"},
+	{ckrAttributeSensitive, "CKR_ATTRIBUTE_SENSITIVE"}, {ckrAttributeTypeInvalid, "CKR_ATTRIBUTE_TYPE_INVALID"},
+	{ckrDataInvalid, "CKR_DATA_INVALID"}, {ckrDataLenRange, "CKR_DATA_LEN_RANGE"}, {ckrDeviceError, "CKR_DEVICE_ERROR"},
+	{ckrFunctionCanceled, "CKR_FUNCTION_CANCELED"}, {ckrFunctionNotSupported, "CKR_FUNCTION_NOT_SUPPORTED"},
+	{ckrKeyHandleInvalid, "CKR_KEY_HANDLE_INVALID"}, {ckrKeyTypeInconsistent, "CKR_KEY_TYPE_INCONSISTENT"},
+	{ckrKeyFunctionNotPermitted, "CKR_KEY_FUNCTION_NOT_PERMITTED"}, {ckrMechanismInvalid, "CKR_MECHANISM_INVALID"},
+	{ckrMechanismParamInvalid, "CKR_MECHANISM_PARAM_INVALID"}, {ckrObjectHandleInvalid, "CKR_OBJECT_HANDLE_INVALID"},
+	{ckrOperationActive, "CKR_OPERATION_ACTIVE"}, {ckrOperationNotInitialized, "CKR_OPERATION_NOT_INITIALIZED"},
+	{ckrPINIncorrect, "CKR_PIN_INCORRECT"}, {ckrPINLenRange, "CKR_PIN_LEN_RANGE"},
+	{ckrSessionClosed, "CKR_SESSION_CLOSED"}, {ckrSessionHandleInvalid, "CKR_SESSION_HANDLE_INVALID"}, {ckrSessionParallelUnsupported, "CKR_SESSION_PARALLEL_NOT_SUPPORTED"},
+	{ckrSessionReadOnlyExists, "CKR_SESSION_READ_ONLY_EXISTS"}, {ckrTokenWriteProtected, "CKR_TOKEN_WRITE_PROTECTED"},
+	{ckrUserAlreadyLoggedIn, "CKR_USER_ALREADY_LOGGED_IN"}, {ckrUserNotLoggedIn, "CKR_USER_NOT_LOGGED_IN"},
+	{ckrUserTypeInvalid, "CKR_USER_TYPE_INVALID"}, {ckrBufferTooSmall, "CKR_BUFFER_TOO_SMALL"},
 }
 
 // Object classes, key and certificate types (sections 4.2 and 4.6, mechanisms v2.40 section 2).

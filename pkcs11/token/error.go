@@ -14,8 +14,10 @@ type Error uint64
 
 // Error is the name, for example "CKR_PIN_INCORRECT".
 func (e Error) Error() string {
-	if name, ok := errorNames[e]; ok {
-		return name
+	for _, known := range errorNames {
+		if known.rv == e {
+			return known.name
+		}
 	}
 	return fmt.Sprintf("CKR 0x%X", uint64(e))
 }

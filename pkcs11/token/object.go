@@ -182,17 +182,24 @@ func publicAttributes(public crypto.PublicKey) (map[uint64][]byte, error) {
 	return attributes, nil
 }
 
-var curveOIDs = map[elliptic.Curve]asn1.ObjectIdentifier{
-	elliptic.P256(): {1, 2, 840, 10045, 3, 1, 7},
-	elliptic.P384(): {1, 3, 132, 0, 34},
-	elliptic.P521(): {1, 3, 132, 0, 35},
+// curveOID is nil for other curves (RFC 5480, section 2.1.1.1).
+func curveOID(curve elliptic.Curve) asn1.ObjectIdentifier {
+	switch curve {
+	case elliptic.P256():
+		return asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}
+	case elliptic.P384():
+		return asn1.ObjectIdentifier{1, 3, 132, 0, 34}
+	case elliptic.P521():
+		return asn1.ObjectIdentifier{1, 3, 132, 0, 35}
+	}
+	return nil
 }
 
 // ecParameters returns the curve's OID and the uncompressed point in a DER
 // OCTET STRING.
 func ecParameters(k *ecdsa.PublicKey) (parameters, point []byte, err error) {
-	oid, known := curveOIDs[k.Curve]
-	if !known {
+	oid := curveOID(k.Curve)
+	if oid == nil {
 		return nil, nil, fmt.Errorf("unknown curve %s", k.Curve.Params().Name)
 	}
 	if parameters, err = asn1.Marshal(oid); err != nil {

@@ -165,7 +165,7 @@ func (s *socket) call(ctx context.Context, header wire.Request) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := func() {}
-	if calls[header.Call].waits {
+	if call := findCall(header.Call); call != nil && call.waits {
 		stop = s.announce(cancel)
 	}
 	r := &request{Request: header, ctx: ctx, payload: wire.NewReader(payload), socket: s}

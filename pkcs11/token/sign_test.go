@@ -389,7 +389,7 @@ func FuzzPSSParameter(f *testing.F) {
 // FuzzCall sends any call with any payload.
 func FuzzCall(f *testing.F) {
 	for call := range calls {
-		f.Add(call, uint64(1), uint64(1), []byte("0123456789abcdef"))
+		f.Add(uint32(call), uint64(1), uint64(1), []byte("0123456789abcdef"))
 	}
 	b := newBench(f)
 	s := b.open(f, "CONFIG")

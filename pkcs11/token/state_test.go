@@ -53,7 +53,7 @@ func TestSessionIsCheckedFirst(t *testing.T) {
 			b.expect(t, ckrSessionHandleInvalid, call, session, ^uint64(0), []byte{1, 2, 3})
 		}
 	}
-	if len(withSession)+7 != len(calls) { // those with a slot, and C_GetSlotList
+	if len(withSession)+9 != len(calls) { // those with a slot, C_GetSlotList, updates, and 0 which is none
 		t.Errorf("%d of %d calls are tried: a new one is missing here", len(withSession), len(calls))
 	}
 }
