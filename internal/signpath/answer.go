@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -99,10 +100,11 @@ func isHTML(h http.Header, body []byte) bool {
 	return strings.Contains(strings.ToLower(h.Get("Content-Type")), "html") || bytes.HasPrefix(body, []byte("<"))
 }
 
-var titlePattern = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+// titlePattern is compiled when a web page comes: it would take a part of every start.
+var titlePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`) })
 
 func (c *Client) pageTitle(body []byte) string {
-	title := titlePattern.FindSubmatch(body)
+	title := titlePattern().FindSubmatch(body)
 	if title == nil {
 		return ""
 	}
@@ -124,8 +126,10 @@ type problem struct {
 func readProblem(h http.Header, body []byte) problem {
 	body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))
 	p := problem{text: readable(body), html: isHTML(h, body)}
-	if title := titlePattern.FindSubmatch(body); p.html && title != nil {
-		p.text = html.UnescapeString(string(title[1]))
+	if p.html {
+		if title := titlePattern().FindSubmatch(body); title != nil {
+			p.text = html.UnescapeString(string(title[1]))
+		}
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil {

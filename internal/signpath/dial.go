@@ -23,6 +23,7 @@ type dialer struct {
 	tls     *tls.Config // nil: plain HTTP, or TLS is the transport's task (in a proxy's tunnel)
 	trust   *trust      // nil: plain HTTP
 	timeout time.Duration
+	idle    func() // what can be done while the first connection waits for its first answer; may be nil
 
 	mu       sync.Mutex
 	prepared *preparedConn
@@ -152,11 +153,20 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return &countedConn{Conn: conn, d: d}, nil
 }
 
-// countedConn tells the dialer when it is closed.
+// countedConn tells the dialer when it is closed, and when it waits for the first time.
 type countedConn struct {
 	net.Conn
 	d    *dialer
 	once sync.Once
+	read bool // used by the one goroutine that reads
+}
+
+func (c *countedConn) Read(p []byte) (int, error) {
+	if !c.read && c.d.idle != nil {
+		c.d.idle()
+	}
+	c.read = true
+	return c.Conn.Read(p)
 }
 
 func (c *countedConn) Close() error {

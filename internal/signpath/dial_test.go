@@ -202,3 +202,24 @@ func TestConnectionRefused(t *testing.T) {
 		t.Error("a request that was never sent counts as one with unknown fate")
 	}
 }
+
+// TestFirstAnswerIsWaitedForUsefully: what can be done meanwhile is done once, when the
+// connection has sent something and waits.
+func TestFirstAnswerIsWaitedForUsefully(t *testing.T) {
+	if err := learnTypes(); err != nil {
+		t.Error(err)
+	}
+	s := newService(t, true)
+	s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
+	c := newTestClient(t, s.config())
+	idle := 0
+	c.dialer.idle = func() { idle++ }
+	c.Prepare(t.Context())
+	if err := c.waitPrepared(t); err != nil || idle != 1 {
+		t.Errorf("%v, done %d times when TLS is there", err, idle)
+	}
+	c.mustList(t)
+	if idle != 1 {
+		t.Errorf("done %d times for one connection", idle)
+	}
+}

@@ -72,10 +72,13 @@ type policy struct {
 	CertificateType  string `json:"certificateType"`
 }
 
+// policyList is the answer; its elements are read one by one, so that a wrong one does not hide the others.
+type policyList struct {
+	SigningPolicies *[]json.RawMessage `json:"signingPolicies"`
+}
+
 func (c *Client) readPolicies(q call, a *answer) ([]json.RawMessage, error) {
-	var list struct {
-		SigningPolicies *[]json.RawMessage `json:"signingPolicies"`
-	}
+	var list policyList
 	if err := c.decode(q, a, &list); err != nil {
 		return nil, err
 	}

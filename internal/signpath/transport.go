@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -24,7 +25,7 @@ func (c *Client) connectVia(api *url.URL) error {
 	if c.proxy, err = c.findProxy(api); err != nil {
 		return err
 	}
-	c.dialer = &dialer{address: hostPort(api), timeout: c.cfg.Timeouts.HTTPRequest}
+	c.dialer = &dialer{address: hostPort(api), timeout: c.cfg.Timeouts.HTTPRequest, idle: sync.OnceFunc(func() { _ = learnTypes() })}
 	c.transport = &http.Transport{
 		DialContext:         c.dialer.connect,
 		TLSHandshakeTimeout: c.cfg.Timeouts.HTTPRequest,
