@@ -29,8 +29,12 @@ func detach() (directory string) {
 }
 
 // closeInherited closes what the host had open, on kernels where the module
-// could not: what Go opened is close-on-exec, what was inherited is not.
+// could not: what Go opened is close-on-exec, what was inherited is not. Where
+// close_range is known (the range here is empty), the module has done it.
 func closeInherited() {
+	if unix.CloseRange(^uint(0), ^uint(0), 0) == nil {
+		return
+	}
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return
