@@ -1,9 +1,3 @@
-// Reading the container's limit of processors takes 0.3 ms of every start, and this process
-// waits more than it works.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command signkit-tokend is the token process behind the PKCS#11 module: the
 // module starts one for each host process, passes it a socket and asks it
 // everything. It ends with its host.

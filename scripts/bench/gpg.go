@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,15 +21,18 @@ const (
 	gpgBatch   = 64
 )
 
-// The three sides of group gpg. The first two have the same key of the service.
+// The three sides of group gpg, and what all of them have in common. The first two have the
+// same key of the service. The last two have keys that gpg-agent keeps itself: one like the
+// service's, and one that signs in next to no time, so that what is left is gpg and gpg-agent.
 const (
 	bridge = iota
 	pkcs11Daemon
 	softKey
+	gpgAlone
 	gpgSides
 )
 
-var gpgNames = [gpgSides]string{"signkit-scdaemon", "gnupg-pkcs11-scd", "soft key in gpg-agent"}
+var gpgNames = [gpgSides]string{"signkit-scdaemon", "gnupg-pkcs11-scd", "soft key in gpg-agent", "gpg alone"}
 
 // gpgRun is one way to make many signatures, with the targets for it.
 type gpgRun struct {
@@ -110,10 +114,30 @@ func (homes *gpgHomes) measure(b *bench, run gpgRun) ([]row, error) {
 	if asked < wanted {
 		return nil, fmt.Errorf("the service was asked %d times for %d signatures", asked, wanted)
 	}
-	return homes.rows(run, total), nil
+	service, err := b.bareRequest(run.workers)
+	return homes.rows(run, total, service), err
 }
 
-func (homes *gpgHomes) rows(run gpgRun, total int) []row {
+// bareRequest is how long a program takes for each signature that only sends the requests.
+func (b *bench) bareRequest(workers int) (float64, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	rates := make(samples)
+	for range 3 {
+		out, err := b.output(b.env, self, rawClientCommand, keyRSA, strconv.Itoa(workers), strconv.Itoa(gpgBatch/workers))
+		if err == nil {
+			err = rates.read(out)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return 1000 / summarize(rates["rate"]).Median, nil
+}
+
+func (homes *gpgHomes) rows(run gpgRun, total int, service float64) []row {
 	name := fmt.Sprintf("gpg, %d at a time, service delay %d ms", run.workers, run.delay)
 	ours, other, soft := homes[bridge].times, homes[pkcs11Daemon].times, homes[softKey].times
 	against := gpgNames[pkcs11Daemon]
@@ -121,25 +145,23 @@ func (homes *gpgHomes) rows(run gpgRun, total int) []row {
 		against = fmt.Sprintf("%s, %d of %d failed", against, failed, total)
 	}
 	r := compare(name, "ms", against, ours, other).ratio(0.8)
-	rows := []row{r.limitedBy(gpgLimit(r, summarize(soft), run))}
+	rows := []row{r.limitedBy(homes.limit(r, service))}
 	if run.most > 0 {
 		r := compare(name+", each", "ms", against, ours, other).atMost(run.most)
-		rows = append(rows, r.limitedBy("at most 8 requests of one process are under way (SIGNKIT_MAX_PARALLEL): "+
-			fmt.Sprintf("%.1f ms for each is the least with the delay, and gpg's own work shares the processors", float64(run.delay)/8)))
+		rows = append(rows, r.limitedBy(fmt.Sprintf("gpg and gpg-agent alone need %.1f ms for each with as many at a time, and at most 8 requests "+
+			"of one process are under way (SIGNKIT_MAX_PARALLEL): %.1f ms for each is the least with the delay", homes.alone(), float64(run.delay)/8)))
 	}
 	return append(rows, compare(name, "ms", gpgNames[softKey], ours, soft))
 }
 
-// gpgLimit says what both sides have in common, as far as it is measured.
-func gpgLimit(r row, soft summary, run gpgRun) string {
-	common := fmt.Sprintf("gpg and gpg-agent with a key of their own need %.1f ms", soft.Median)
-	if run.delay == 0 || run.workers > 1 {
-		return common + ", which is in both sides, as is the service's work"
-	}
-	delay := float64(run.delay)
-	return common + fmt.Sprintf(", and the service waits %d ms, on both sides; without the wait it is %.2f×",
-		run.delay, (r.Ours.Median-delay)/(r.Other.Median-delay))
+// limit says what no program between gpg-agent and the service can change.
+func (homes *gpgHomes) limit(r row, service float64) string {
+	return fmt.Sprintf("gpg and gpg-agent need %.1f ms for a signature with a key that signs in next to no time, and a program that only "+
+		"sends the requests %.1f ms: with a card program that needed no time at all it would be %.2f×",
+		homes.alone(), service, (homes.alone()+service)/r.Other.Median)
 }
+
+func (homes *gpgHomes) alone() float64 { return summarize(homes[gpgAlone].times).Median }
 
 // sign makes so many signatures with so many processes at a time and returns what failed.
 func (h *gpgHome) sign(b *bench, workers, count int) []error {

@@ -21,7 +21,7 @@ while read -r line; do
 done
 `
 
-// gpgHomes makes the three sides. Those that were made are to be ended also after an error.
+// gpgHomes makes all sides. Those that were made are to be ended also after an error.
 func (b *bench) gpgHomes() (*gpgHomes, error) {
 	homes := new(gpgHomes)
 	public := filepath.Join(b.dir, "public.asc")
@@ -37,10 +37,8 @@ func (b *bench) gpgHomes() (*gpgHomes, error) {
 			return err
 		},
 		pkcs11Daemon: func(h *gpgHome) error { return b.preparePKCS11Daemon(h, public) },
-		softKey: func(h *gpgHome) error {
-			_, err := h.gpg(b, "--passphrase", "", "--quick-generate-key", gpgUser, "rsa3072", "sign", "never")
-			return err
-		},
+		softKey:      func(h *gpgHome) error { return b.prepareSoftKey(h, "rsa3072") },
+		gpgAlone:     func(h *gpgHome) error { return b.prepareSoftKey(h, "ed25519") },
 	} {
 		if homes[side], err = b.newGPGHome(fmt.Sprint("gpg", side), prepare); err != nil {
 			return homes, fmt.Errorf("%s: %w", gpgNames[side], err)
@@ -63,6 +61,11 @@ func (b *bench) newGPGHome(name string, prepare func(*gpgHome) error) (*gpgHome,
 	}
 	_, err := h.gpg(b, "--verify", h.file(0)+".sig", h.file(0))
 	return h, err
+}
+
+func (b *bench) prepareSoftKey(h *gpgHome, kind string) error {
+	_, err := h.gpg(b, "--passphrase", "", "--quick-generate-key", gpgUser, kind, "sign", "never")
+	return err
 }
 
 // preparePKCS11Daemon sets gnupg-pkcs11-scd up as its manual says: LEARN makes the stubs.
