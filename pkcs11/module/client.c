@@ -187,7 +187,7 @@ static void note_loss(void)
 	state = LOST;
 	shut_all();
 	pthread_cond_broadcast(&changed);
-	if (!__atomic_load_n(&answered, __ATOMIC_RELAXED) && is_ours(&control))
+	if (!answered && is_ours(&control))
 		explain_start();
 }
 
@@ -433,7 +433,7 @@ static CK_RV start(void)
 		close_for_good(&control);
 		return CKR_GENERAL_ERROR;
 	}
-	__atomic_store_n(&answered, false, __ATOMIC_RELAXED);
+	answered = false;
 	state = READY;
 	return CKR_OK;
 }
@@ -760,7 +760,9 @@ static bool read_hello(struct conn *conn)
 	if (!receive_all(conn->socket.fd, &theirs, sizeof theirs))
 		return false;
 	conn->greeted = true;
-	__atomic_store_n(&answered, true, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&lock);
+	answered = true;
+	pthread_mutex_unlock(&lock);
 	if (memcmp(&ours, &theirs, sizeof ours) == 0)
 		return true;
 	complain("signkit: this module (version %s) was given a token process of another version: install both files from one release", SIGNKIT_VERSION);
