@@ -108,9 +108,11 @@ func (t *Token) loadIssuers(ctx context.Context, ring *keyring, subject []byte) 
 
 // explainNothing says why a search for a private key came back empty: the tool
 // itself only says that there is no key. A search that names none is explained
-// where nothing at all is there.
+// where nothing at all is there. A search for a public key or a certificate is
+// explained where it names a policy that is not there: some tools look for
+// those first. A policy that has no certificate is no mistake.
 func (t *Token) explainNothing(ring *keyring, s *search, wanted name, nameable bool) {
-	if s.hasClass && s.class != ckoPrivateKey {
+	if s.hasClass && s.class != ckoPrivateKey && (!nameable || !wanted.one() || ring.hasKey(wanted)) {
 		return
 	}
 	limit := t.limit()

@@ -128,6 +128,13 @@ func (r *keyring) add(key Key) error {
 	return nil
 }
 
+// hasKey reports whether the key of a policy is here.
+func (r *keyring) hasKey(n name) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.objects, func(o *object) bool { return o.key != nil && o.key.ID() == n.String() })
+}
+
 func (r *keyring) append(list ...*object) {
 	for _, o := range list {
 		o.handle = r.handles()

@@ -199,7 +199,10 @@ func TestMissingKeyIsExplained(t *testing.T) {
 	}{
 		"unknown policy":      {searchByName("demo/nope"), "demo/nope"},
 		"no policy's name":    {searchByName("release"), "PROJECT/POLICY"},
-		"certificate":         {[]wire.Attribute{class(ckoCertificate), text(ckaID, "demo/nope")}, ""},
+		"certificate":         {[]wire.Attribute{class(ckoCertificate), text(ckaID, "demo/nope")}, "demo/nope"},
+		"public key":          {[]wire.Attribute{class(ckoPublicKey), text(ckaID, "demo/nope")}, "demo/nope"},
+		"key without one":     {[]wire.Attribute{class(ckoCertificate), text(ckaID, "demo/gpg")}, ""},
+		"issuer by its name":  {[]wire.Attribute{class(ckoCertificate), text(ckaLabel, "Some CA")}, ""},
 		"any secret key":      {[]wire.Attribute{class(4)}, ""},
 		"key that is there":   {searchByName("demo/rsa"), ""},
 		"unknown with a sign": {append(searchByName("demo/nope"), bytesOf(ckaSign, yes)), "demo/nope"},
