@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"signkit/images"
 )
 
 // TestOpenSSL signs with samples/openssl in every form, through the engine and the provider; dgst also as every kind of user.
@@ -15,6 +17,8 @@ func TestOpenSSL(t *testing.T) {
 		{"pkeyutl", "demo/rsa-3072"}, {"pkeyutl", "demo/p-256"},
 		{"pss", "demo/rsa-3072"},
 		{"cms", "demo/rsa-3072"}, {"cms", "demo/p-256"},
+		{"cms-pem", "demo/rsa-3072"}, {"cms-pem", "demo/p-256"},
+		{"cms-embedded", "demo/rsa-3072"}, {"cms-embedded", "demo/p-256"},
 	}
 	for _, via := range []string{"engine", "provider"} {
 		for _, f := range forms {
@@ -43,7 +47,7 @@ func signWithOpenSSL(w *workplace, via, form string) {
 	w.certificates("other.pem", otherKey(w.key))
 	w.roots("root.pem", "stranger.pem")
 	verify := "bash $verify --form " + form
-	w.judge(w.image.plain(), "cp file tampered; echo x >>tampered; : >empty; mv file.sig signature || mv file.p7s signature",
+	w.judge(w.image.plain(), "cp file tampered; echo x >>tampered; : >empty; mv file.[sp]* signature",
 		check{"signed", true, verify + " --root root.pem chain.pem file signature"},
 		check{"certificate alone", true, verify + " chain.pem file signature"},
 		check{"unsigned", false, verify + " --root root.pem chain.pem file empty"},
@@ -51,6 +55,94 @@ func signWithOpenSSL(w *workplace, via, form string) {
 		check{"wrong key", false, verify + " --root root.pem other.pem file signature"},
 		check{"wrong root", false, verify + " --root stranger.pem chain.pem file signature"},
 	)
+}
+
+// TestOpenSSLTimestamps: the signature gets a time-stamp of the first authority that gives one, and verify.sh wants it.
+func TestOpenSSLTimestamps(t *testing.T) {
+	s := need(t)
+	cells := s.inAll(users[:2], cell{sample: "openssl", form: "timestamp", key: "demo/rsa-3072"},
+		cell{sample: "openssl", form: "timestamp", key: "demo/p-256"})
+	s.each(t, cells, func(w *workplace) {
+		w.write("file", "what is to be signed\n")
+		w.write("bare", "has no time-stamp\n")
+		good := "https://" + w.service.relay.address + "/tsa"
+		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503}, fault{Route: "tsa", Kind: "html"})
+		got := s.run(w.T, container{
+			image: "signkit:" + w.image.Tag(images.Full), user: w.user, network: true, env: w.service.settings(),
+			binds: append(w.service.binds(), w.dir+":/work"),
+			command: []string{"bash", "-euc", `sign=/usr/share/signkit/samples/openssl/sign.sh
+$sign --tsa http://127.0.0.1:1/ --tsa "$2" --tsa "$2" --tsa "$2" "$1" file
+$sign "$1" bare
+if $sign --tsa http://127.0.0.1:1/ "$1" bare bare.none; then exit 9; fi
+if SIGNKIT_TSA_URL= $sign --timestamp "$1" bare bare.none; then exit 9; fi`, "bash", w.key, good},
+		})
+		if got.code != 0 {
+			w.Fatalf("ended with %d", got.code)
+		}
+		w.missing("bare.none")
+		w.missing("bare.none.tsr")
+		w.certificates("chain.pem", w.key)
+		w.roots("root.pem", "stranger.pem")
+		verify := "bash $verify --root root.pem --tsa-root root.pem "
+		w.judge(w.image.plain(), "cp file.sig other.sig; cp file other; cp file tampered; echo x >>tampered; cp bare.sig wrong.sig; cp bare wrong; cp file.sig.tsr wrong.sig.tsr",
+			check{"signed", true, verify + "chain.pem file"},
+			check{"tampered", false, verify + "chain.pem tampered file.sig"},
+			check{"no time-stamp", false, verify + "chain.pem bare"},
+			check{"no time-stamp wanted", true, "bash $verify --root root.pem chain.pem bare"},
+			check{"time-stamp of another signature", false, verify + "chain.pem wrong"},
+			check{"wrong root of the time-stamp", false, "bash $verify --root root.pem --tsa-root stranger.pem chain.pem file"},
+			check{"time-stamp of 10 years", true, verify + "chain.pem file 2>&1 | awk '/about 10 years/ { found = 1 } END { exit found }'"},
+			check{"time-stamp that lives too short", true, verify + "--tsa-years 11 chain.pem file 2>&1 | grep 'about 10 years'"},
+		)
+	})
+}
+
+// TestCertificateRequests: a request and a certificate of its own, signed with the key, through the engine and the provider.
+func TestCertificateRequests(t *testing.T) {
+	s := need(t)
+	for _, via := range []string{"engine", "provider"} {
+		for _, key := range []string{"demo/rsa-3072", "demo/p-256"} {
+			cells := slices.DeleteFunc(s.inAll(users[:1], cell{sample: "openssl", form: via + "-request", key: key}),
+				func(c cell) bool { return !slices.Contains(c.image.OpenSSL, via) })
+			s.each(t, cells, func(w *workplace) {
+				const subject = "/C=AT/O=Example/CN=Example release"
+				for name, more := range map[string][]string{"request.pem": nil, "self.pem": {"--self-signed", "30"}} {
+					arguments := append([]string{"--via", via}, more...)
+					if got := w.script("request.sh", append(arguments, w.key, subject, name)...); got.code != 0 {
+						w.Fatalf("%s: request.sh ended with %d", name, got.code)
+					}
+				}
+				if got := w.script("request.sh", "--via", via, "demo/none", subject, "none.pem"); got.code == 0 {
+					w.Error("a request for a key that is not there")
+				}
+				w.missing("none.pem")
+				w.certificates("chain.pem", w.key)
+				w.judge(w.image.plain(), `
+openssl x509 -in chain.pem -noout -pubkey >key.pem
+openssl req -in request.pem -outform DER | sed 's/Example release/Exemple release/' | openssl req -inform DER -out tampered.pem
+valid() { openssl req -in "$1" -verify -noout 2>&1 | grep 'verify OK'; }`,
+					check{"request", true, "valid request.pem"},
+					check{"tampered request", false, "valid tampered.pem"},
+					check{"key of the request", true, "openssl req -in request.pem -noout -pubkey | cmp - key.pem"},
+					check{"name in the request", true, "openssl req -in request.pem -noout -subject | grep 'Example release'"},
+					check{"certificate", true, "openssl verify -no-CApath -check_ss_sig -CAfile self.pem self.pem"},
+					check{"key of the certificate", true, "openssl x509 -in self.pem -noout -pubkey | cmp - key.pem"},
+				)
+			})
+		}
+	}
+}
+
+// TestOpenSSLFailures: all the reasons for which any tool cannot sign, through the provider where the image has it.
+func TestOpenSSLFailures(t *testing.T) {
+	s := need(t)
+	s.fails(t, "openssl", "pin-value=CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
+		w.write("file", "never signed\n")
+		return func(key string) []string { return []string{key, "file"} }, func() {
+			w.missing("file.sig")
+			w.missing("file.sig.part")
+		}
+	})
 }
 
 // TestCMSFetchesCertificates: without --certificates, the sample gets them itself.

@@ -97,3 +97,14 @@ func TestListingsAskNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestPKCS11ToolFailures(t *testing.T) {
+	s := need(t)
+	s.fails(t, "pkcs11-tool", "--pin CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
+		w.write("file", "never signed\n")
+		return func(key string) []string { return []string{key, "file"} }, func() {
+			w.missing("file.sig")
+			w.missing("file.sig.part")
+		}
+	})
+}
