@@ -53,7 +53,10 @@ export SIGNPATH_LOG_CONSOLE_LEVEL=${SIGNPATH_LOG_CONSOLE_LEVEL:-error}
 
 if [[ -z $via ]]; then
   via=engine
-  if openssl list -provider pkcs11 -providers >/dev/null 2>&1; then via=provider; fi
+  # Where OPENSSL_CONF brings the engine, it meddles with the provider's keys.
+  if openssl list -provider pkcs11 -providers >/dev/null 2>&1 && ! openssl engine 2>/dev/null | grep '(pkcs11)' >/dev/null; then
+    via=provider
+  fi
 fi
 case $via in
   provider) with=(-provider pkcs11 -provider default) ;;
