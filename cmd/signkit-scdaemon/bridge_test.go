@@ -291,6 +291,35 @@ func TestAFreshBridgeMakesOneRequestForASignature(t *testing.T) {
 	}
 }
 
+// The bridge signs for every gpg of the machine: a bound of its own, unless the settings have one.
+func TestSignaturesUnderWayAreBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		settings []string
+		want     int
+	}{
+		"by itself": {nil, parallel}, "by the settings": {[]string{"SIGNKIT_MAX_PARALLEL=3"}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startService(t, 0)
+			p, grip := bridgeWithKey(t, s, test.settings...)
+			setFault(t, s, mockapi.Fault{Route: "sign", Kind: "hang", Count: -1})
+			for range test.want + 4 {
+				conn, _ := p.connect()
+				if err := signNothing(conn, grip); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waitRequests(t, s, test.want)
+			time.Sleep(100 * time.Millisecond) // in which a further one would come
+			if n := signRequests(t, s); n != test.want {
+				t.Errorf("%d requests are under way, want %d", n, test.want)
+			}
+			p.end()
+		})
+	}
+}
+
 // The service files who asked: the process that started the bridge, here this
 // test.
 func TestTheServiceIsToldWhoAsked(t *testing.T) {

@@ -19,6 +19,11 @@ import (
 	"signkit/internal/signpath"
 )
 
+// parallel is how many signatures the service is asked for at the same time, where the settings
+// do not say. It is more than the default of the module's process, since every gpg of the
+// machine shares the bridge, and each other tool has a process, and so a bound, of its own.
+const parallel = 16
+
 // sources opens keys where they lie: with the signing service or behind a
 // PKCS#11 module.
 type sources struct {
@@ -65,6 +70,9 @@ func (s *sources) service() (*signpath.Client, error) {
 	cfg, err := config.Load(s.environ, "/")
 	if err != nil {
 		return nil, fmt.Errorf("reading the settings: %w", err)
+	}
+	if variable(s.environ, "SIGNKIT_MAX_PARALLEL") == "" {
+		cfg.MaxParallel = parallel
 	}
 	client, err := signpath.New(cfg, signpath.Options{Logger: s.log, Redactor: s.redactor, Process: s.process})
 	if err != nil {

@@ -108,7 +108,7 @@ func settings() []setting {
 			"PEM file with root certificates that are trusted besides the system's",
 			path(func(c *Config) *string { return &c.CAFile })},
 		{nil, names("SIGNKIT_MAX_PARALLEL"), "8",
-			"signatures under way at the same time, 1 to 64",
+			"signatures that one process has under way at the same time, 1 to 64; unset, the bridge of gpg has 16",
 			integer(func(c *Config) *int { return &c.MaxParallel }, 1, 64)},
 		{nil, names("SIGNKIT_DESCRIPTION"), "",
 			"text filed with each signing request",
