@@ -148,8 +148,8 @@ func (homes *gpgHomes) rows(run gpgRun, total int, service float64) []row {
 	rows := []row{r.limitedBy(homes.limit(r, service))}
 	if run.most > 0 {
 		r := compare(name+", each", "ms", against, ours, other).atMost(run.most)
-		rows = append(rows, r.limitedBy(fmt.Sprintf("gpg and gpg-agent alone need %.1f ms for each with as many at a time, and at most 8 requests "+
-			"of one process are under way (SIGNKIT_MAX_PARALLEL): %.1f ms for each is the least with the delay", homes.alone(), float64(run.delay)/8)))
+		rows = append(rows, r.limitedBy(fmt.Sprintf("gpg and gpg-agent alone need %.1f ms for each with as many at a time, and at most 16 requests "+
+			"of the bridge are under way (SIGNKIT_MAX_PARALLEL): %.1f ms for each is the least with the delay", homes.alone(), float64(run.delay)/16)))
 	}
 	return append(rows, compare(name, "ms", gpgNames[softKey], ours, soft))
 }
