@@ -48,21 +48,30 @@ exec %[2]s/jarsigner/sign.sh %[3]s file.jar`, moreJDKs[w.image.Name], samplesInI
 	})
 }
 
-// withJDK is the image with one more JDK. It is kept: the engine builds it once per image below it.
+// withJDK is the image with one more JDK.
 func (s *setup) withJDK(t *testing.T, i image, release string) string {
 	t.Helper()
 	options := ""
 	if i.Frozen {
 		options = "-o Acquire::Check-Valid-Until=false"
 	}
-	dockerfile := fmt.Sprintf("FROM %s\nRUN apt-get update %s && "+
-		"DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends openjdk-%s-jdk-headless && rm -rf /var/lib/apt/lists/*\n",
-		i.tag("jarsigner"), options, release)
-	context := t.TempDir()
-	if err := os.WriteFile(context+"/Dockerfile", []byte(dockerfile), 0o644); err != nil {
+	name := fmt.Sprintf("signkit-jdk:%s-%s", i.Name, release)
+	err := s.extend(t, i.tag("jarsigner"), name, fmt.Sprintf("RUN apt-get update %s && DEBIAN_FRONTEND=noninteractive "+
+		"apt-get install -y --no-install-recommends openjdk-%s-jdk-headless && rm -rf /var/lib/apt/lists/*\n", options, release))
+	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("signkit-jdk:%s-%s", i.Name, release)
+	return name
+}
+
+// extend builds an image of a test's own, with more steps on top of another. It is kept: the engine repeats only steps that are
+// new, or above an image that is.
+func (s *setup) extend(t *testing.T, from, name, steps string) error {
+	t.Helper()
+	context := t.TempDir()
+	if err := os.WriteFile(context+"/Dockerfile", []byte("FROM "+from+"\n"+steps), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	var output bytes.Buffer
 	build := docker.BuildImageOptions{Name: name, ContextDir: context, Dockerfile: "Dockerfile", OutputStream: &output}
 	for _, proxy := range []string{"http_proxy", "https_proxy", "no_proxy"} {
@@ -71,7 +80,7 @@ func (s *setup) withJDK(t *testing.T, i image, release string) string {
 		}
 	}
 	if err := s.pool.Client.BuildImage(build); err != nil {
-		t.Fatalf("building %s: %v\n%s", name, err, strings.TrimSpace(output.String()))
+		return fmt.Errorf("building %s: %w\n%s", name, err, strings.TrimSpace(output.String()))
 	}
-	return name
+	return nil
 }

@@ -127,6 +127,60 @@ func TestOsslsigncodeBadStamp(t *testing.T) {
 	})
 }
 
+// newerOsslsigncode takes osslsigncode and what it signs with from Debian's next release, whose osslsigncode signs through
+// pkcs11-provider.
+const newerOsslsigncode = `RUN set -eux; \
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1); \
+    if [ -z "$mirror" ]; then apt-get update; \
+      mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1); fi; \
+    echo "deb $mirror forky main" >/etc/apt/sources.list.d/forky.list; \
+    apt-get update; \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends --target-release forky osslsigncode pkcs11-provider openssl; \
+    rm -rf /var/lib/apt/lists/*
+`
+
+// TestOsslsigncodeProvider signs through pkcs11-provider with the first version that Debian has of it, every kind of file and
+// key, and beside a signature that is there. An environment that names another module to libp11 and p11-kit changes nothing.
+func TestOsslsigncodeProvider(t *testing.T) {
+	s := need(t)
+	cells := slices.DeleteFunc(s.inAll(users[:2], cell{sample: "osslsigncode", form: "provider", key: "demo/p-256"},
+		cell{sample: "osslsigncode", form: "provider", key: "demo/rsa-3072"}), func(c cell) bool { return c.image.Name != "debian-13" })
+	if len(cells) == 0 {
+		t.Skip("the image of Debian 13 is not built here")
+	}
+	const newer = "signkit-newer:osslsigncode"
+	if err := s.extend(t, cells[0].image.tag("osslsigncode"), newer, newerOsslsigncode); err != nil {
+		t.Skipf("Debian's next release has no osslsigncode to install: %v", err)
+	}
+	s.each(t, cells, func(w *workplace) {
+		w.windowsFiles("file")
+		w.windowsFiles("unsigned")
+		sign := func(arguments ...string) {
+			got := s.run(w.T, container{
+				image: newer, user: w.user, network: true, env: w.service.settings("PKCS11_MODULE_PATH=/nowhere/other-module.so"),
+				binds:   append(w.service.binds(), w.dir+":/work", absolute(w.T, "samples")+":"+samplesInImage+":ro"),
+				command: append([]string{samplesInImage + "/osslsigncode/sign.sh", "--via", "provider"}, arguments...),
+			})
+			if got.code != 0 {
+				w.Fatalf("sign.sh ended with %d", got.code)
+			}
+		}
+		sign(w.key, "file.exe", "file.msi", "file.cab", "file.ps1")
+		w.duplicate("file.exe", "nested.exe")
+		sign("--nest", otherKind(w.key), "nested.exe")
+		w.roots("root.pem", "stranger.pem")
+		verify := "bash $verify --root root.pem "
+		w.judge(newer, `printf X >byte; cp file.exe tampered.exe; dd if=byte of=tampered.exe bs=1 seek=520 conv=notrunc`,
+			check{"signed", true, verify + "file.exe file.msi file.cab file.ps1"},
+			check{"no warning of this version", true, verify + "file.exe 2>&1 | awk '/not safe/ { found = 1 } END { exit found }'"},
+			check{"nested", true, verify + "nested.exe >report && [[ $(grep -c '^Signature verification: ok' report) == 2 ]]"},
+			check{"unsigned", false, verify + "unsigned.exe"},
+			check{"tampered", false, verify + "tampered.exe"},
+			check{"wrong root", false, "bash $verify --root stranger.pem --tsa-root root.pem file.exe"},
+		)
+	})
+}
+
 // TestOsslsigncodeRefusesScripts: where the version signs no scripts, that is said and the script stays as it was.
 func TestOsslsigncodeRefusesScripts(t *testing.T) {
 	s := need(t)
