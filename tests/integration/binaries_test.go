@@ -18,6 +18,7 @@ var binaries = map[string]string{
 	"libsignkit-pkcs11.so": "/usr/lib/signkit/libsignkit-pkcs11.so",
 	"signkit-tokend":       "/usr/lib/signkit/signkit-tokend",
 	"signkit-scdaemon":     "/usr/lib/signkit/signkit-scdaemon",
+	"notation-signkit":     "/usr/lib/signkit/notation-signkit",
 	"signkit":              "/usr/bin/signkit",
 	"signkit-mockapi":      "", // an image of its own
 }

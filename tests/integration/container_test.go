@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ory/dockertest/v3"
 	"github.com/ory/dockertest/v3/docker"
+
+	"signkit/images"
 )
 
 // user is how a container runs.
@@ -44,10 +48,16 @@ type result struct {
 	stdout, stderr string
 }
 
+// quickJava leaves out the compiler that pays for programs that run for long: keytool and jarsigner take half the time.
+const quickJava = "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1"
+
 // run runs c and returns how it ended. If the test fails later, its output and the command that repeats it are logged.
 func (s *setup) run(t *testing.T, c container) result {
 	t.Helper()
 	repository, tag, _ := strings.Cut(c.image, ":")
+	if strings.HasSuffix(tag, "-java") {
+		c.env = append(slices.Clip(c.env), quickJava)
+	}
 	options := &dockertest.RunOptions{Repository: repository, Tag: tag, Env: c.env, Cmd: c.command, User: c.user.id, WorkingDir: "/work"}
 	if c.network {
 		options.Networks = []*dockertest.Network{s.network}
@@ -162,4 +172,28 @@ func absolute(t *testing.T, path ...string) string {
 		t.Fatal(err)
 	}
 	return full
+}
+
+// TestPrintedLine: the docker line that a failure prints does the same again, once the tokens are in the environment.
+func TestPrintedLine(t *testing.T) {
+	s := need(t)
+	m, dir := s.borrow(t), s.workDir(t)
+	c := container{
+		image: "signkit:" + s.images[len(s.images)-1].Tag(images.Full), user: users[3], network: true,
+		env: m.settings("SIGNKIT_DESCRIPTION=it's a \"release\" of $HOME"), binds: append(m.binds(), dir+":/work"),
+		command: []string{"bash", "-c", `id -u; pwd; echo "$SIGNKIT_DESCRIPTION $1"; touch /x || echo read-only; ` +
+			`signkit certificate demo/p-256 | openssl x509 -noout -subject; exit 7`, "-", "two  blanks and a '"},
+	}
+	first := s.run(t, c)
+	line := c.line()
+	if token := m.setting("SIGNPATH_API_TOKEN"); strings.Contains(line, token) {
+		t.Error("the line shows the token")
+	}
+	command := exec.CommandContext(t.Context(), "bash", "-c", line)
+	command.Env = append(os.Environ(), "SIGNPATH_API_TOKEN="+m.setting("SIGNPATH_API_TOKEN"))
+	output, _ := command.Output()
+	if code := command.ProcessState.ExitCode(); first.code != 7 || code != 7 || string(output) != first.stdout ||
+		!strings.Contains(first.stdout, "subject=") || !strings.Contains(first.stdout, "read-only") {
+		t.Errorf("the first run ended with %d and\n%s\n%s\nended with %d and\n%s", first.code, first.stdout, line, code, output)
+	}
 }

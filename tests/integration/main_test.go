@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -53,6 +54,9 @@ func (s *setup) main(m *testing.M) int {
 	name := "scenarios.json"
 	if flag.Lookup("test.run").Value.String() != "" {
 		name = "scenarios-partial.json" // what one test has tried must not pass for all there is
+	} else if lacks := s.report.lacks(s.images); s.unavailable == "" && len(lacks) > 0 {
+		fmt.Fprintf(os.Stderr, "the report lacks runs that passed:\n%s\n", strings.Join(lacks, "\n"))
+		code = 1
 	}
 	if err := s.report.write(filepath.Join(root, "build", "reports", name)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
