@@ -2,7 +2,8 @@
 # usage: scripts/base-image.sh NAME      (of images/matrix.json, such as debian-13)
 # Prints a reference to a base image of that release, which the engine then has. It is the official image; where no image
 # registry answers, and the release is one of Debian, a minimal system bootstrapped with mmdebstrap from the mirrors this
-# machine's apt is set up with. Such a system is kept for 30 days under $SIGNKIT_CACHE_DIR (default ~/.cache/signkit).
+# machine's apt is set up with. Such a system is kept for 30 days, in the engine and under $SIGNKIT_CACHE_DIR (default
+# ~/.cache/signkit).
 # Where neither can be had, the reason is printed and the exit status is 1.
 set -euo pipefail
 
@@ -41,9 +42,9 @@ apt_options() {
 }
 
 bootstrap() {
-  if ! command -v mmdebstrap >/dev/null; then
-    scripts/prepare.sh --for bootstrap >&2 || return 1
-  fi
+  mkdir -p "$cache"
+  # Several releases can be wanted at a time.
+  flock "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
   local options=(--quiet --variant=minbase --include=ca-certificates) line
   while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
   # As in the official slim images: no manuals and translations, but every licence.
@@ -57,14 +58,18 @@ bootstrap() {
       --customize-hook='chroot "$1" update-ca-certificates')
   fi
   say "no image registry answers; bootstrapping $suite (about 15 s)"
-  mkdir -p "$cache"
   mirrors | mmdebstrap --format=tar "${options[@]}" "$suite" "$tarball.$$" - >&2 || { rm -f "$tarball.$$"; return 1; }
   mv "$tarball.$$" "$tarball"
 }
 
-for image in "$official" "$stand_in"; do
-  if has "$image"; then echo "$image"; exit; fi
-done
+# young reports whether the engine has made the image within the last 30 days.
+young() {
+  local created
+  created=$(docker image inspect --format '{{.Created}}' "$1" 2>/dev/null) && [[ $(date -d "$created" +%s) -gt $(date -d '30 days ago' +%s) ]]
+}
+
+if has "$official"; then echo "$official"; exit; fi
+if young "$stand_in"; then echo "$stand_in"; exit; fi
 if answer=$(timeout 300 docker pull --quiet "$official" 2>&1); then
   echo "$official"
   exit
@@ -74,7 +79,15 @@ if [[ -z $suite ]]; then
   exit 1
 fi
 if [[ -z $(find "$tarball" -mtime -30 2>/dev/null) ]]; then
-  bootstrap || { say "neither pulled nor bootstrapped: $official"; exit 1; }
+  if ! bootstrap; then
+    if has "$stand_in"; then
+      say "bootstrapping failed; going on with the $suite of $(docker image inspect --format '{{.Created}}' "$stand_in")"
+      echo "$stand_in"
+      exit
+    fi
+    say "neither pulled nor bootstrapped: $official"
+    exit 1
+  fi
 fi
 docker import --change 'CMD ["bash"]' "$tarball" "$stand_in" >/dev/null
 echo "$stand_in"

@@ -5,6 +5,8 @@
 # the same tools without signkit; signkit-verifier:openssl-NAME, with openssl alone; and signkit-mockapi, the mock service.
 # Run it after scripts/build.sh: binaries are copied in, never compiled inside.
 #
+# Releases are built side by side, as many as there are processors, and one more.
+#
 # Prints each image's size over its base, and fails where one exceeds its budget. An image whose base cannot be had is left out:
 # that is printed with the reason, kept in build/images/left-out/TAG, and a failure only for images that were named.
 set -euo pipefail
@@ -16,9 +18,9 @@ docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 logs=build/images
 left_out=$logs/left-out
 mkdir -p "$left_out"
-status=0
+rm -f "$logs"/*.done
 
-build() { # build TAG DOCKERFILE [ARGS…]
+build() { # build TAG DOCKERFILE [ARGS…]: sets built, the line to print
   local tag=$1 file=$2 log=$logs/${1//[:\/]/-}.log start=$SECONDS proxy arguments=()
   shift 2
   for proxy in http_proxy https_proxy no_proxy; do
@@ -29,30 +31,53 @@ build() { # build TAG DOCKERFILE [ARGS…]
     echo "images.sh: building $tag failed (whole log: $log)" >&2
     return 1
   fi
-  printf 'built  %-32s %4d s' "$tag" $((SECONDS - start))
+  printf -v built 'built  %-32s %4d s' "$tag" $((SECONDS - start))
 }
 
 # over TAG BASE prints by how much an image is larger than its base, in millions of bytes.
 over() { docker image inspect --format '{{.Size}}' "$1" "$2" | paste -sd ' ' | awk '{ printf "%d", ($1 - $2) / 1e6 }'; }
 
-leave_out() { # leave_out TAG REASON
-  echo "$2" >"$left_out/$1"
-  if [[ $named ]]; then status=1; fi
-}
-
-# base_of NAME sets base, or reason where there is none. Each is looked for once.
-declare -A bases reasons
-base_of() {
-  local name=$1 answer
-  if [[ -z ${bases[$name]-}${reasons[$name]-} ]]; then
-    if answer=$(scripts/base-image.sh "$name" 2>"$logs/base-$name.log"); then
-      bases[$name]=$answer
-    else
-      reasons[$name]=$(tail -n 1 "$logs/base-$name.log" | sed 's/^base-image.sh: //')
-      printf 'left out  %s: %s\n' "$name" "${reasons[$name]}"
+# release NAME builds all images of a release; the lines of scripts/matrix come on stdin. The exit status is not 0 if one is too
+# large, or was named and is left out.
+release() {
+  local name=$1 status=0 base='' base_reason='' built size
+  local tag variant family pins core full java frozen read_write budget reason arguments
+  while IFS='|' read -r tag _ variant family pins core full java frozen read_write budget reason; do
+    rm -f "$left_out/$tag"
+    if [[ -z $reason && -z $base$base_reason ]] && ! base=$(scripts/base-image.sh "$name" </dev/null 2>"$logs/base-$name.log"); then
+      base='' base_reason=$(tail -n 1 "$logs/base-$name.log" | sed 's/^base-image.sh: //')
+      echo "left out  $name: $base_reason"
+    elif [[ $reason && $reason != "$base_reason" ]]; then
+      base_reason=$reason
+      echo "left out  $name: $reason"
     fi
-  fi
-  base=${bases[$name]-} reason=${reasons[$name]-}
+    if [[ -z $base ]]; then
+      echo "$base_reason" >"$left_out/$tag"
+      if [[ $named ]]; then status=1; fi
+      continue
+    fi
+    arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "PINS=$pins" --build-arg "CORE=$core" --build-arg "FULL=$full" --build-arg "JAVA=$java")
+    if [[ $frozen ]]; then arguments+=(--build-arg "APT_OPTIONS=-o Acquire::Check-Valid-Until=false"); fi
+    build "signkit-verifier:$tag" "images/$family/Dockerfile" --target packages "${arguments[@]}"
+    echo "$built"
+    if [[ $variant == core ]]; then
+      build "signkit-verifier:openssl-$name" images/verifier/Dockerfile --build-arg "BASE_IMAGE=$base"
+      echo "$built"
+    fi
+    build "signkit:$tag" "images/$family/Dockerfile" "${arguments[@]}" \
+      --build-arg "READ_WRITE_SESSIONS=$read_write" --build-arg "VERSION=$version"
+    size=$(over "signkit:$tag" "$base")
+    echo "$built, $size MB over its base (budget $budget)"
+    if [[ $variant == full ]]; then
+      build "signkit:$tag-nonroot" images/nonroot/Dockerfile --build-arg "BASE_IMAGE=signkit:$tag"
+      echo "$built"
+    fi
+    if [[ $size -gt $budget ]]; then
+      echo "images.sh: signkit:$tag is larger than its budget in images/matrix.json" >&2
+      status=1
+    fi
+  done
+  return "$status"
 }
 
 named=${1-}
@@ -62,39 +87,12 @@ for binary in libsignkit-pkcs11.so signkit-tokend signkit-scdaemon notation-sign
 done
 
 build signkit-mockapi images/mockapi/Dockerfile --build-arg "VERSION=$version"
-echo
-not_yet=
-while IFS='|' read -r tag name variant family pins core full java frozen read_write budget reason; do
-  rm -f "$left_out/$tag"
-  if [[ -n $reason ]]; then
-    if [[ $not_yet != "$name" ]]; then printf 'left out  %s: %s\n' "$name" "$reason"; fi
-    not_yet=$name
-  else
-    base_of "$name"
-  fi
-  if [[ -n $reason ]]; then
-    leave_out "$tag" "$reason"
-    continue
-  fi
-  arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "PINS=$pins" --build-arg "CORE=$core" --build-arg "FULL=$full" --build-arg "JAVA=$java")
-  if [[ $frozen ]]; then arguments+=(--build-arg "APT_OPTIONS=-o Acquire::Check-Valid-Until=false"); fi
-  build "signkit-verifier:$tag" "images/$family/Dockerfile" --target packages "${arguments[@]}"
-  echo
-  if [[ $variant == core ]]; then
-    build "signkit-verifier:openssl-$name" images/verifier/Dockerfile --build-arg "BASE_IMAGE=$base"
-    echo
-  fi
-  build "signkit:$tag" "images/$family/Dockerfile" "${arguments[@]}" \
-    --build-arg "READ_WRITE_SESSIONS=$read_write" --build-arg "VERSION=$version"
-  size=$(over "signkit:$tag" "$base")
-  printf ', %d MB over its base (budget %d)\n' "$size" "$budget"
-  if [[ $variant == full ]]; then
-    build "signkit:$tag-nonroot" images/nonroot/Dockerfile --build-arg "BASE_IMAGE=signkit:$tag"
-    echo
-  fi
-  if [[ $size -gt $budget ]]; then
-    echo "images.sh: signkit:$tag is larger than its budget in images/matrix.json" >&2
-    status=1
-  fi
-done <<<"$lines"
-exit "$status"
+echo "$built"
+mapfile -t names < <(cut -d '|' -f 2 <<<"$lines" | awk '!seen[$0]++')
+for name in "${names[@]}"; do
+  while [[ $(jobs -rp | wc -l) -gt $(nproc) ]]; do wait -n || true; done
+  # Where a step fails, errexit ends the group before its last line.
+  { release "$name" < <(awk -F '|' -v name="$name" '$2 == name' <<<"$lines"); touch "$logs/$name.done"; } &
+done
+wait
+for name in "${names[@]}"; do [[ -e $logs/$name.done ]]; done
