@@ -10,18 +10,19 @@ import (
 	"testing"
 )
 
-// vendorLines are documented command lines of the vendor's script, without the credentials and the image that each gets. FILE is
-// one that the vendor's script brings along.
-var vendorLines = []struct{ line, policy, leaves string }{
-	{"-Scenario OpenSSL", "rsa-3072", "signkit-sample.txt.sig"},
-	{"-Scenario OpenSSL -OpenSslDgst", "p-256", "signkit-sample.txt.sig"},
-	{"-Scenario Pkcs11Tool", "rsa-3072", "signkit-sample.txt.sig"},
-	{"-scenario pkcs11tool", "p-256", "signkit-sample.txt.sig"},
-	{"-Scenario GpgSignFile", "gpg-rsa-4096", "signkit-sample.txt.asc"},
-	{"-Scenario SignRpm dist/demo.rpm", "gpg-rsa-4096", ""},
-	{"-Scenario SignDeb dist/demo.deb", "gpg-rsa-4096", ""},
-	{"-Scenario osslsigncode dist/program.exe", "rsa-3072", ""},
-	{"-Scenario JarSigner dist/demo.jar", "rsa-3072", ""},
+// vendorLines are documented command lines of the vendor's script, without the credentials and the image that each gets, and how
+// --verify is then called. Without a file, the vendor's script signs one that it brings along.
+var vendorLines = []struct{ line, policy, leaves, verify string }{
+	{"-Scenario OpenSSL", "rsa-3072", "signkit-sample.txt.sig", "openssl --root root.pem rsa-3072.pem signkit-sample.txt"},
+	{"-Scenario OpenSSL -OpenSslDgst", "p-256", "signkit-sample.txt.sig", "openssl --root root.pem p-256.pem signkit-sample.txt"},
+	{"-Scenario Pkcs11Tool", "rsa-3072", "signkit-sample.txt.sig", "pkcs11-tool --root root.pem rsa-3072.pem signkit-sample.txt"},
+	{"-scenario pkcs11tool", "p-256", "signkit-sample.txt.sig", "pkcs11-tool --root root.pem p-256.pem signkit-sample.txt"},
+	{"-Scenario GpgSignFile", "gpg-rsa-4096", "signkit-sample.txt.asc", "gpg public.asc signkit-sample.txt.asc signkit-sample.txt"},
+	{"-SCENARIO GPGSIGNFILE -GpgKeyId 0x1234", "gpg-rsa-4096", "signkit-sample.txt.asc", "gpg public.asc signkit-sample.txt.asc signkit-sample.txt"},
+	{"-Scenario SignRpm dist/demo.rpm", "gpg-rsa-4096", "", "rpm public.asc dist/demo.rpm"},
+	{"-Scenario SignDeb dist/demo.deb", "gpg-rsa-4096", "", "deb public.asc dist/demo.deb"},
+	{"-Scenario osslsigncode dist/program.exe", "rsa-3072", "", "osslsigncode --root root.pem dist/program.exe"},
+	{"-Scenario JarSigner dist/demo.jar", "rsa-3072", "", "jarsigner --root root.pem dist/demo.jar"},
 }
 
 // TestVendorLines runs them through scripts/run-scenario.sh, as the user of this process.
@@ -40,7 +41,11 @@ func TestVendorLines(t *testing.T) {
 			words := append(strings.Fields(v.line), "-OrganizationId", w.service.setting("SIGNPATH_ORGANIZATION_ID"),
 				"-ApiToken", w.service.setting("SIGNPATH_API_TOKEN"), "-ProjectSlug", "demo", "-SigningPolicySlug", v.policy,
 				"-Image", w.image.tag(w.sample))
-			before := w.content(words)
+			verify := append([]string{"-Image", w.image.verifier(w.sample), "-Verify"}, strings.Fields(v.verify)[1:]...)
+			verify = append([]string{"-Scenario", strings.Fields(v.verify)[0]}, verify...)
+			if got := w.runScenario(nil, verify...); got.code == 0 {
+				w.Errorf("%s: verifies before it is signed", v.line)
+			}
 			got := w.runScenario(nil, words...)
 			if got.code != 0 {
 				w.Errorf("%s: ended with %d", v.line, got.code)
@@ -49,44 +54,17 @@ func TestVendorLines(t *testing.T) {
 			if !strings.Contains(got.stderr, "warning: -ApiToken shows the token in the list of processes") {
 				w.Errorf("%s: no warning about the token", v.line)
 			}
-			if after := w.content(words); v.leaves == "" && after == before {
-				w.Errorf("%s: the file has not changed", v.line)
+			if got := w.runScenario(nil, verify...); got.code != 0 {
+				w.Errorf("%s: verifying ended with %d", v.line, got.code)
 			}
-			w.checkLeft(v.leaves, v.policy)
+			if v.leaves == "" {
+				continue
+			}
+			if err := os.Remove(filepath.Join(w.dir, v.leaves)); err != nil {
+				w.Error(err)
+			}
 		}
 	})
-}
-
-// content is that of the file that a line names, if it names one.
-func (w *workplace) content(words []string) string {
-	text, err := os.ReadFile(filepath.Join(w.dir, words[2]))
-	if err != nil {
-		return ""
-	}
-	return string(text)
-}
-
-// checkLeft verifies the signature that openssl or pkcs11-tool has left, through run-scenario.sh, too, and removes it.
-func (w *workplace) checkLeft(name, policy string) {
-	w.Helper()
-	if name == "" {
-		return
-	}
-	if text, err := os.ReadFile(filepath.Join(w.dir, name)); err != nil || len(text) == 0 {
-		w.Errorf("there is no signature %s", name)
-	}
-	if strings.HasSuffix(name, ".sig") {
-		verify := []string{"--scenario", "openssl", "--image", w.image.plain(), "--verify", "--root", "root.pem", policy + ".pem"}
-		if got := w.runScenario(nil, append(verify, "signkit-sample.txt")...); got.code != 0 {
-			w.Errorf("verifying ended with %d", got.code)
-		}
-		if got := w.runScenario(nil, append(verify, "root.pem", name)...); got.code == 0 {
-			w.Error("the signature is good for another file")
-		}
-	}
-	if err := os.Remove(filepath.Join(w.dir, name)); err != nil {
-		w.Error(err)
-	}
 }
 
 // runScenario runs scripts/run-scenario.sh in the work folder, on this machine, with the service's address and authority.
@@ -114,25 +92,47 @@ func (w *workplace) runScenario(env []string, arguments ...string) result {
 	return r
 }
 
-// TestScenarioOutsideContainers: on a machine with the tools, here one of the images, --image none runs the sample itself.
+// TestScenarioOutsideContainers: --image none runs the sample on a machine that has the tools, and signkit only as `make build`
+// leaves it in the checkout. The machine is an image without signkit.
 func TestScenarioOutsideContainers(t *testing.T) {
 	s := need(t)
-	s.each(t, s.inAll(users[1:2], cell{sample: "openssl", form: "no-container", key: "demo/p-256"}), func(w *workplace) {
-		w.write("file", "hello\n")
-		got := s.run(w.T, container{
-			image: w.image.tag(w.sample), user: w.user, network: true, env: w.service.settings(),
-			binds: append(w.service.binds(), w.dir+":/work", absolute(w.T, "scripts")+":/repository/scripts:ro",
-				absolute(w.T, "samples")+":/repository/samples:ro"),
-			command: []string{"/repository/scripts/run-scenario.sh", "--scenario", "openssl", "--image", "none",
-				"--project-slug", "demo", "--signing-policy-slug", "p-256", "file", "--", "--form", "cms"},
+	for _, f := range []struct{ sample, form, key string }{
+		{"openssl", "cms", "demo/p-256"}, {"openssl", "dgst", "demo/rsa-3072"},
+		{"pkcs11-tool", "", "demo/p-256"}, {"pkcs11-tool", "", "demo/rsa-3072"},
+	} {
+		form := strings.Trim(f.form+"-no-container", "-")
+		s.each(t, s.inAll(users[1:2], cell{sample: f.sample, form: form, key: f.key}), func(w *workplace) {
+			var options []string
+			if f.form != "" {
+				options = []string{"--form", f.form}
+			}
+			w.write("file", "hello\n")
+			project, policy, _ := strings.Cut(w.key, "/")
+			binds := append(w.service.binds(), w.dir+":/work")
+			for _, folder := range []string{"scripts", "samples", "build"} {
+				binds = append(binds, absolute(w.T, folder)+":/repository/"+folder+":ro")
+			}
+			got := s.run(w.T, container{
+				image: w.image.verifier(w.sample), user: w.user, network: true, env: w.service.settings(), binds: binds,
+				command: append([]string{"/repository/scripts/run-scenario.sh", "--scenario", w.sample, "--image", "none",
+					"--project-slug", project, "--signing-policy-slug", policy, "file", "--"}, options...),
+			})
+			if got.code != 0 {
+				w.Fatalf("ended with %d", got.code)
+			}
+			w.roots("root.pem", "stranger.pem")
+			got = s.run(w.T, container{
+				image: "signkit:" + w.image.Name, network: true, env: w.service.settings(), binds: append(w.service.binds(), w.dir+":/work"),
+				command: []string{"bash", "-c", samplesInImage + "/openssl/certificates.sh " + w.key + " >chain.pem"},
+			})
+			if got.code != 0 {
+				w.Fatalf("reading the certificates ended with %d", got.code)
+			}
+			verify := "bash $verify " + strings.Join(options, " ") + " --root root.pem chain.pem "
+			w.judge(w.image.plain(), "cp file tampered; echo x >>tampered; mv file.[sp]* signature",
+				check{"signed", true, verify + "file signature"}, check{"tampered", false, verify + "tampered signature"})
 		})
-		if got.code != 0 {
-			w.Fatalf("ended with %d", got.code)
-		}
-		w.certificates("chain.pem", w.key)
-		w.roots("root.pem", "stranger.pem")
-		w.judge(w.image.plain(), "", check{"signed", true, "bash $verify --form cms --root root.pem chain.pem file"})
-	})
+	}
 }
 
 // TestScenarioKeepsSecrets: what docker is called with shows no token, and has every setting and the files that they name.
@@ -168,6 +168,44 @@ func TestScenarioKeepsSecrets(t *testing.T) {
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("docker's arguments lack %q:\n%s", want, text)
+		}
+	}
+}
+
+// TestVendorNames: the vendor's names of scenarios, in any case, are our samples; what has no counterpart says what to do.
+func TestVendorNames(t *testing.T) {
+	bin, work := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "docker"), []byte("#!/bin/sh\necho \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		line, says string
+		code       int
+	}{
+		{"-Scenario OpenSSL", "/samples/openssl/sign.sh p/s file", 0},
+		{"-scenario OPENSSL -opensslDGST", "/samples/openssl/sign.sh --form dgst p/s file", 0},
+		{"-Scenario osslsigncode", "/samples/osslsigncode/sign.sh p/s file", 0},
+		{"-Scenario Pkcs11Tool", "/samples/pkcs11-tool/sign.sh p/s file", 0},
+		{"-Scenario JarSigner", "signkit:debian-13-java /usr/share/signkit/samples/jarsigner/sign.sh p/s file", 0},
+		{"-Scenario GpgSignFile", "/samples/gpg/sign.sh p/s file", 0},
+		{"-Scenario gpgsignfile -GpgKeyEmail a@example.com", "-GpgKeyEmail is not needed", 0},
+		{"-Scenario SignRpm", "/samples/rpm/sign.sh p/s file", 0},
+		{"-Scenario SignDeb", "/samples/deb/sign.sh p/s file", 0},
+		{"-Scenario SignMaven", "signkit:debian-13-java /usr/share/signkit/samples/maven/sign.sh p/s file", 0},
+		{"-Scenario GenerateGpgKey", "signkit gpg init", 2},
+		{"-Scenario SignNothing", "unknown scenario SignNothing", 2},
+		{"-Scenario OpenSSL -Unknown x", "unknown option -Unknown", 2},
+		{"-Scenario OpenSSL -Image", "-Image needs a value", 2},
+	} {
+		words := append(strings.Fields(v.line), "-ProjectSlug", "p", "-SigningPolicySlug", "s", "file")
+		if strings.HasSuffix(v.line, "-Image") {
+			words = strings.Fields(v.line)
+		}
+		command := exec.Command(absolute(t, "scripts", "run-scenario.sh"), words...)
+		command.Dir, command.Env = work, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + work}
+		output, _ := command.CombinedOutput()
+		if code := command.ProcessState.ExitCode(); code != v.code || !strings.Contains(string(output), v.says) {
+			t.Errorf("%s: ended with %d, want %d and %q in\n%s", v.line, code, v.code, v.says, output)
 		}
 	}
 }
