@@ -13,7 +13,7 @@ import (
 // moreJDKs are the releases of the JDK that a distribution has besides the one in its -java image.
 var moreJDKs = map[string]string{"debian-11": "11", "debian-13": "25"}
 
-// TestJarsignerInOtherJDKs signs with the distribution's other JDK, on top of the -java image, and lets the usual one verify.
+// TestJarsignerInOtherJDKs signs with the distribution's other JDK, beside the one of the -java image, and lets the usual one verify.
 func TestJarsignerInOtherJDKs(t *testing.T) {
 	s := need(t)
 	var cells []cell
@@ -56,7 +56,7 @@ func (s *setup) withJDK(t *testing.T, i image, release string) string {
 		options = "-o Acquire::Check-Valid-Until=false"
 	}
 	name := fmt.Sprintf("signkit-jdk:%s-%s", i.Name, release)
-	err := s.extend(t, i.tag("jarsigner"), name, fmt.Sprintf("RUN apt-get update %s && DEBIAN_FRONTEND=noninteractive "+
+	err := s.extend(t, i, "jarsigner", name, fmt.Sprintf("RUN apt-get update %s && DEBIAN_FRONTEND=noninteractive "+
 		"apt-get install -y --no-install-recommends openjdk-%s-jdk-headless && rm -rf /var/lib/apt/lists/*\n", options, release))
 	if err != nil {
 		t.Fatal(err)
@@ -64,12 +64,16 @@ func (s *setup) withJDK(t *testing.T, i image, release string) string {
 	return name
 }
 
-// extend builds an image of a test's own, with more steps on top of another. It is kept: the engine repeats only steps that are
-// new, or above an image that is.
-func (s *setup) extend(t *testing.T, from, name, steps string) error {
+// extend builds an image of a test's own: a sample's tools, more steps, and then signkit, which changes most often. It is kept:
+// the engine repeats only steps that are new, or above an image that is.
+func (s *setup) extend(t *testing.T, i image, sample, name, steps string) error {
 	t.Helper()
+	dockerfile := "FROM " + i.tag(sample) + " AS signkit\nFROM " + i.verifier(sample) + "\n" + steps
+	for _, path := range []string{"/usr/lib/signkit", "/usr/bin/signkit", "/usr/share/signkit"} {
+		dockerfile += fmt.Sprintf("COPY --from=signkit %[1]s %[1]s\n", path)
+	}
 	context := t.TempDir()
-	if err := os.WriteFile(context+"/Dockerfile", []byte("FROM "+from+"\n"+steps), 0o644); err != nil {
+	if err := os.WriteFile(context+"/Dockerfile", []byte(dockerfile), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var output bytes.Buffer

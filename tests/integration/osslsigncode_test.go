@@ -149,7 +149,7 @@ func TestOsslsigncodeProvider(t *testing.T) {
 		t.Skip("the image of Debian 13 is not built here")
 	}
 	const newer = "signkit-newer:osslsigncode"
-	if err := s.extend(t, cells[0].image.tag("osslsigncode"), newer, newerOsslsigncode); err != nil {
+	if err := s.extend(t, cells[0].image, "osslsigncode", newer, newerOsslsigncode); err != nil {
 		t.Skipf("Debian's next release has no osslsigncode to install: %v", err)
 	}
 	s.each(t, cells, func(w *workplace) {
@@ -158,7 +158,7 @@ func TestOsslsigncodeProvider(t *testing.T) {
 		sign := func(arguments ...string) {
 			got := s.run(w.T, container{
 				image: newer, user: w.user, network: true, env: w.service.settings("PKCS11_MODULE_PATH=/nowhere/other-module.so"),
-				binds:   append(w.service.binds(), w.dir+":/work", absolute(w.T, "samples")+":"+samplesInImage+":ro"),
+				binds:   append(w.service.binds(), w.dir+":/work"),
 				command: append([]string{samplesInImage + "/osslsigncode/sign.sh", "--via", "provider"}, arguments...),
 			})
 			if got.code != 0 {
