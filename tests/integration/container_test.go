@@ -55,7 +55,7 @@ const quickJava = "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1"
 func (s *setup) run(t *testing.T, c container) result {
 	t.Helper()
 	repository, tag, _ := strings.Cut(c.image, ":")
-	if strings.HasSuffix(tag, "-java") {
+	if strings.HasSuffix(tag, "-java") || repository == "signkit-jdk" {
 		c.env = append(slices.Clip(c.env), quickJava)
 	}
 	options := &dockertest.RunOptions{Repository: repository, Tag: tag, Env: c.env, Cmd: c.command, User: c.user.id, WorkingDir: "/work"}
