@@ -83,6 +83,10 @@ install() { # install PACKAGE…
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
     "${as_root[@]}" chmod 0755 "$policy"
   fi
+  if [[ " $* " == *jdk* || " $* " == *maven* ]]; then
+    # Slim systems leave manual pages and their folder out, and Java's set-up wants the folder.
+    "${as_root[@]}" mkdir -p /usr/share/man/man1
+  fi
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || status=$?
   if [[ $quiet == yes ]]; then
