@@ -21,6 +21,7 @@ type cell struct {
 	key    string // PROJECT/POLICY, or empty
 	image  image
 	user   user
+	tag    string // of an image that a test has built for itself, on top of image; else that of the sample's variant
 }
 
 func (c cell) scenario() string { return strings.TrimSuffix(c.sample+"-"+c.form, "-") }
@@ -73,7 +74,7 @@ type workplace struct {
 func (w *workplace) tool(command ...string) result {
 	w.Helper()
 	return w.setup.run(w.T, container{
-		image: w.image.tag(w.sample), user: w.user, network: true, env: w.service.settings(w.more...),
+		image: cmp.Or(w.tag, w.image.tag(w.sample)), user: w.user, network: true, env: w.service.settings(w.more...),
 		binds: append(w.service.binds(), w.dir+":/work"), command: command,
 	})
 }

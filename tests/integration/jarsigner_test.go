@@ -113,13 +113,15 @@ func TestJarsignerWithoutRightToReadTheChain(t *testing.T) {
 }
 
 func TestJarsignerFailures(t *testing.T) {
-	s := need(t)
-	s.fails(t, "jarsigner", "-storepass CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
-		w.jar("file.jar")
-		w.duplicate("file.jar", "original.jar")
-		return func(key string) []string { return []string{key, "file.jar"} }, func() {
-			w.sameAs("file.jar", "original.jar")
-			w.missing("file.jar.part")
-		}
-	})
+	need(t).fails(t, "jarsigner", "-storepass CONFIG", unsignedJAR)
+}
+
+// unsignedJAR prepares a file that sign.sh must leave as it is.
+func unsignedJAR(w *workplace) (arguments func(key string) []string, kept func()) {
+	w.jar("file.jar")
+	w.duplicate("file.jar", "original.jar")
+	return func(key string) []string { return []string{key, "file.jar"} }, func() {
+		w.sameAs("file.jar", "original.jar")
+		w.missing("file.jar.part")
+	}
 }

@@ -23,32 +23,31 @@ func TestJarsignerInOtherJDKs(t *testing.T) {
 			cells = append(cells, c)
 		}
 	}
-	images := map[string]string{}
-	for _, c := range cells {
-		if images[c.image.Name] == "" {
-			images[c.image.Name] = s.withJDK(t, c.image, moreJDKs[c.image.Name])
+	var failing []cell // once in each release
+	for i, c := range cells {
+		if i > 0 && cells[i-1].image.Name == c.image.Name {
+			cells[i].tag = cells[i-1].tag
+			continue
 		}
+		cells[i].tag = s.withJDK(t, c.image, moreJDKs[c.image.Name])
+		failing = append(failing, cells[i])
+		failing[len(failing)-1].form += "-fails"
 	}
 	s.each(t, cells, func(w *workplace) {
 		w.jar("file.jar")
 		w.jar("unsigned.jar")
-		got := s.run(w.T, container{
-			image: images[w.image.Name], network: true, env: w.service.settings(), binds: append(w.service.binds(), w.dir+":/work"),
-			command: []string{"bash", "-c", fmt.Sprintf(`set -e
-PATH=$(echo /usr/lib/jvm/java-%[1]s-openjdk-*/bin):$PATH
-java -version 2>&1 | grep 'version "%[1]s[."]' >&2
-exec %[2]s/jarsigner/sign.sh %[3]s file.jar`, moreJDKs[w.image.Name], samplesInImage, w.key)},
-		})
-		if got.code != 0 {
-			w.Fatalf("sign.sh ended with %d", got.code)
+		if got := w.tool("jarsigner", "-J-version"); !strings.Contains(got.stdout+got.stderr, "version \""+moreJDKs[w.image.Name]+".") {
+			w.Fatalf("not the JDK %s", moreJDKs[w.image.Name])
 		}
+		w.sign(w.key, "file.jar")
 		w.roots("root.pem", "stranger.pem")
 		w.judge(w.image.verifier(w.sample), "", check{"signed", true, "bash $verify --root root.pem file.jar"},
 			check{"unsigned", false, "bash $verify --root root.pem unsigned.jar"})
 	})
+	s.failsIn(t, failing, "-storepass CONFIG", unsignedJAR)
 }
 
-// withJDK is the image with one more JDK.
+// withJDK is the image with one more JDK, which goes before the other.
 func (s *setup) withJDK(t *testing.T, i image, release string) string {
 	t.Helper()
 	options := ""
@@ -57,7 +56,8 @@ func (s *setup) withJDK(t *testing.T, i image, release string) string {
 	}
 	name := fmt.Sprintf("signkit-jdk:%s-%s", i.Name, release)
 	err := s.extend(t, i, "jarsigner", name, fmt.Sprintf("RUN apt-get update %s && DEBIAN_FRONTEND=noninteractive "+
-		"apt-get install -y --no-install-recommends openjdk-%s-jdk-headless && rm -rf /var/lib/apt/lists/*\n", options, release))
+		"apt-get install -y --no-install-recommends openjdk-%s-jdk-headless && rm -rf /var/lib/apt/lists/*\n"+
+		"RUN ln -s /usr/lib/jvm/java-%[2]s-openjdk-* /opt/jdk\nENV PATH=/opt/jdk/bin:$PATH\n", options, release))
 	if err != nil {
 		t.Fatal(err)
 	}

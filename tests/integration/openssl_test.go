@@ -133,16 +133,20 @@ valid() { openssl req -in "$1" -verify -noout 2>&1 | grep 'verify OK'; }`,
 	}
 }
 
-// TestOpenSSLFailures: all the reasons for which any tool cannot sign, through the provider where the image has it.
+// TestOpenSSLFailures: all the reasons for which any tool cannot sign, through every version of the engine and the provider.
 func TestOpenSSLFailures(t *testing.T) {
 	s := need(t)
-	s.fails(t, "openssl", "pin-value=CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
-		w.write("file", "never signed\n")
-		return func(key string) []string { return []string{key, "file"} }, func() {
-			w.missing("file.sig")
-			w.missing("file.sig.part")
-		}
-	})
+	for _, via := range []string{"engine", "provider"} {
+		cells := slices.DeleteFunc(s.inAll(users[:1], cell{sample: "openssl", form: via + "-fails", key: "demo/p-256"}),
+			func(c cell) bool { return !slices.Contains(c.image.OpenSSL, via) })
+		s.failsIn(t, cells, "pin-value=CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
+			w.write("file", "never signed\n")
+			return func(key string) []string { return []string{"--via", via, key, "file"} }, func() {
+				w.missing("file.sig")
+				w.missing("file.sig.part")
+			}
+		})
+	}
 }
 
 // TestCMSFetchesCertificates: without --certificates, the sample gets them itself.

@@ -152,19 +152,14 @@ func TestOsslsigncodeProvider(t *testing.T) {
 	if err := s.extend(t, cells[0].image, "osslsigncode", newer, newerOsslsigncode); err != nil {
 		t.Skipf("Debian's next release has no osslsigncode to install: %v", err)
 	}
+	for i := range cells {
+		cells[i].tag = newer
+	}
 	s.each(t, cells, func(w *workplace) {
 		w.windowsFiles("file")
 		w.windowsFiles("unsigned")
-		sign := func(arguments ...string) {
-			got := s.run(w.T, container{
-				image: newer, user: w.user, network: true, env: w.service.settings("PKCS11_MODULE_PATH=/nowhere/other-module.so"),
-				binds:   append(w.service.binds(), w.dir+":/work"),
-				command: append([]string{samplesInImage + "/osslsigncode/sign.sh", "--via", "provider"}, arguments...),
-			})
-			if got.code != 0 {
-				w.Fatalf("sign.sh ended with %d", got.code)
-			}
-		}
+		w.more = []string{"PKCS11_MODULE_PATH=/nowhere/other-module.so"}
+		sign := func(arguments ...string) { w.sign(append([]string{"--via", "provider"}, arguments...)...) }
 		sign(w.key, "file.exe", "file.msi", "file.cab", "file.ps1")
 		w.duplicate("file.exe", "nested.exe")
 		sign("--nest", otherKind(w.key), "nested.exe")
@@ -179,6 +174,9 @@ func TestOsslsigncodeProvider(t *testing.T) {
 			check{"wrong root", false, "bash $verify --root stranger.pem --tsa-root root.pem file.exe"},
 		)
 	})
+	failing := cells[0]
+	failing.form += "-fails"
+	s.failsIn(t, []cell{failing}, "pin-value=CONFIG", unsignedProgram("--via", "provider"))
 }
 
 // TestOsslsigncodeRefusesScripts: where the version signs no scripts, that is said and the script stays as it was.
@@ -197,13 +195,17 @@ func TestOsslsigncodeRefusesScripts(t *testing.T) {
 }
 
 func TestOsslsigncodeFailures(t *testing.T) {
-	s := need(t)
-	s.fails(t, "osslsigncode", "pin-value=CONFIG", func(w *workplace) (arguments func(key string) []string, kept func()) {
+	need(t).fails(t, "osslsigncode", "pin-value=CONFIG", unsignedProgram())
+}
+
+// unsignedProgram prepares a program that sign.sh, with some options, must leave as it is.
+func unsignedProgram(options ...string) func(*workplace) (arguments func(key string) []string, kept func()) {
+	return func(w *workplace) (arguments func(key string) []string, kept func()) {
 		w.windowsFiles("file")
 		w.windowsFiles("original")
-		return func(key string) []string { return []string{key, "file.exe"} }, func() {
+		return func(key string) []string { return append(slices.Clone(options), key, "file.exe") }, func() {
 			w.sameAs("file.exe", "original.exe")
 			w.missing("file.exe.part")
 		}
-	})
+	}
 }

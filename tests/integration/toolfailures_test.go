@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,15 +31,24 @@ func toolFailures() []toolFailure {
 	}
 }
 
-// fails signs with a sample in vain, for every reason: the exit status is not 0, stderr says why and what to do, nothing shows
-// a token. pin is the text in sign.sh that passes the PIN, empty if it passes none. prepare returns the arguments of sign.sh and
-// a check that what was to be signed is as before.
+// fails signs with a sample in vain, in every image that has its tools.
 func (s *setup) fails(t *testing.T, sample, pin string, prepare func(*workplace) (arguments func(key string) []string, kept func())) {
+	s.failsIn(t, s.inAll(users[:1], cell{sample: sample, form: "fails", key: "demo/p-256"}), pin, prepare)
+}
+
+// failsIn signs with the sample of each cell in vain, for every reason: the exit status is not 0, stderr says why and what to do,
+// nothing shows a token. pin is the text in sign.sh that passes the PIN, empty if it passes none. prepare returns the arguments of
+// sign.sh and a check that what was to be signed is as before.
+func (s *setup) failsIn(t *testing.T, cells []cell, pin string, prepare func(*workplace) (arguments func(key string) []string, kept func())) {
 	for _, f := range toolFailures() {
 		if f.pin && pin == "" {
 			continue
 		}
-		s.each(t, s.inAll(users[:1], cell{sample: sample, form: "fails-" + f.name, key: "demo/p-256"}), func(w *workplace) {
+		reason := slices.Clone(cells)
+		for i := range reason {
+			reason[i].form += "-" + f.name
+		}
+		s.each(t, reason, func(w *workplace) {
 			arguments, kept := prepare(w)
 			w.more = append(append(w.more, f.env...), "SIGNPATH_TIMEOUTS_RETRY_COUNT=0")
 			if f.fault != nil {
@@ -51,7 +62,7 @@ func (s *setup) fails(t *testing.T, sample, pin string, prepare func(*workplace)
 			if f.pin {
 				script = `sed "s|` + pin + `|` + strings.Replace(pin, "CONFIG", "1234", 1) + `|" "$0" >/tmp/sign.sh && exec bash /tmp/sign.sh "$@"`
 			}
-			got := w.with(append([]string{"bash", "-c", script, samplesInImage + "/" + sample + "/sign.sh"}, arguments(key)...)...)
+			got := w.with(append([]string{"bash", "-c", script, samplesInImage + "/" + w.sample + "/sign.sh"}, arguments(key)...)...)
 			if got.code == 0 {
 				w.Error("sign.sh ended with 0")
 			}
@@ -72,7 +83,7 @@ func (s *setup) fails(t *testing.T, sample, pin string, prepare func(*workplace)
 func (w *workplace) with(command ...string) result {
 	w.Helper()
 	return w.setup.run(w.T, container{
-		image: w.image.tag(w.sample), user: w.user, network: true, env: w.service.settings(w.more...),
+		image: cmp.Or(w.tag, w.image.tag(w.sample)), user: w.user, network: true, env: w.service.settings(w.more...),
 		binds: append(append(w.service.binds(), w.dir+":/work"), mounted(w.T, w.sample)...), command: command,
 	})
 }
