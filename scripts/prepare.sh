@@ -48,6 +48,9 @@ present() { # present TOOL: reports whether this machine has it
 
 package() { # package TOOL: the Debian packages that bring it
   case $1 in
+    docker) # a package of its own from Debian 13 on, before a part of docker.io
+      if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi
+      ;;
     go) echo golang-go ;;
     gcc) echo "gcc libc6-dev" ;;
     dockerd) echo "docker.io iptables" ;;
@@ -87,8 +90,7 @@ install() { # install PACKAGE…
     # Slim systems leave manual pages and their folder out, and Java's set-up wants the folder.
     "${as_root[@]}" mkdir -p /usr/share/man/man1
   fi
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || status=$?
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || status=$?
   if [[ $quiet == yes ]]; then
     "${as_root[@]}" rm -f "$policy"
     "${as_root[@]}" systemctl disable nginx >/dev/null 2>&1 || true
@@ -97,18 +99,19 @@ install() { # install PACKAGE…
 }
 
 provide() { # provide TOOL…: installs what is missing or says how
-  local missing=() tool
+  local missing=() packages tool
   for tool; do
-    # One name can stand for several packages.
-    # shellcheck disable=SC2207
-    present "$tool" || missing+=($(package "$tool"))
+    present "$tool" || missing+=("$tool")
   done
   if [[ ${#missing[@]} -eq 0 ]]; then return 0; fi
+  if may_install; then "${as_root[@]}" apt-get update -qq >/dev/null || return 1; fi
+  # One name can stand for several packages, and which, for what the release has.
+  mapfile -t packages < <(for tool in "${missing[@]}"; do package "$tool"; done | tr ' ' '\n' | sort -u)
   if ! may_install; then
-    say "missing here; on Debian and Ubuntu run:  sudo apt-get install -y ${missing[*]}"
+    say "missing here; on Debian and Ubuntu run:  sudo apt-get install -y ${packages[*]}"
     return 1
   fi
-  install "${missing[@]}"
+  install "${packages[@]}"
 }
 
 # shellcheck disable=SC2086
