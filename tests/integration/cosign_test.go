@@ -124,15 +124,15 @@ func TestCosignNeedsTheFlag(t *testing.T) {
 	})
 }
 
-// TestCosignAuthorities: the next time-stamp authority is asked when one fails.
+// TestCosignAuthorities: the next time-stamp authority is asked when one fails or does not answer.
 func TestCosignAuthorities(t *testing.T) {
 	s := need(t)
 	s.each(t, s.inAll(users[:1], cell{sample: "cosign", form: "tsa-error", key: "demo/p-256"}), func(w *workplace) {
 		w.write("file", "hello\n")
 		w.certificates("chain.pem", w.key)
 		good := "https://" + w.service.relay.address + "/tsa"
-		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503})
-		w.signMounted("--tsa", "http://127.0.0.1:1/", "--tsa", good, "--tsa", good, w.key, "blob", "file")
+		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503}, fault{Route: "tsa", Kind: "hang"})
+		w.signMounted("--tsa", "http://127.0.0.1:1/", "--tsa", good, "--tsa", good, "--tsa", good, w.key, "blob", "file")
 		w.roots("root.pem", "stranger.pem")
 		w.stampChain("file.sigstore.json", "root.pem", "tsa.pem")
 		w.judgeOnline("", check{"signed", true, "bash $verify --root root.pem --tsa-chain tsa.pem chain.pem blob file"})

@@ -87,15 +87,15 @@ func TestNotationMissingIssuer(t *testing.T) {
 	})
 }
 
-// TestNotationAuthorities: the next time-stamp authority is asked when one fails.
+// TestNotationAuthorities: the next time-stamp authority is asked when one fails or does not answer.
 func TestNotationAuthorities(t *testing.T) {
 	s := need(t)
 	s.each(t, s.inAll(users[:1], cell{sample: "notation", form: "tsa-error", key: "demo/p-256"}), func(w *workplace) {
 		images := w.registryFor(1)
 		w.roots("root.pem", "stranger.pem")
 		good := "https://" + w.service.relay.address + "/tsa"
-		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503})
-		w.signMounted("--http", "--tsa-root", "root.pem", "--tsa", "http://127.0.0.1:1/", "--tsa", good, "--tsa", good, w.key, images[0])
+		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503}, fault{Route: "tsa", Kind: "hang"})
+		w.signMounted("--http", "--tsa-root", "root.pem", "--tsa", "http://127.0.0.1:1/", "--tsa", good, "--tsa", good, "--tsa", good, w.key, images[0])
 		w.judgeOnline("export HOME=/tmp", check{"signed", true, "bash $verify --http --root root.pem " + images[0]})
 	})
 }
