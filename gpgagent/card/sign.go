@@ -21,6 +21,9 @@ import (
 // maxData bounds what SETDATA may collect; a DigestInfo has at most 83 octets.
 const maxData = 4096
 
+// expirySoon is how long before its end a key is worth a warning at every signing.
+const expirySoon = 30 * 24 * time.Hour
+
 func (s *Session) setData(_ context.Context, c *assuan.Call) error {
 	data, err := hex.DecodeString(c.Word(0))
 	if err != nil || len(data) == 0 || len(c.Words) > 1 {
@@ -52,8 +55,17 @@ func (s *Session) pkSign(ctx context.Context, c *assuan.Call) error {
 		return &assuan.Error{Code: code, Err: err}
 	}
 	s.card.log.Info("signature given to gpg-agent", "key", job.name(), "hash", job.hashName(), "took", took)
+	s.card.warnExpiry(job.key)
 	c.Data(signature)
 	return nil
+}
+
+// warnExpiry records that the key's self-signature ends soon. gpg refuses a key that has expired.
+func (c *Card) warnExpiry(k *key) {
+	if k.Expires != nil && time.Until(*k.Expires) <= expirySoon {
+		c.log.Warn("the GPG key ends soon; make it last with: signkit gpg extend "+k.ID()+" --expires DATE",
+			"key", k.ID(), "end", k.Expires.UTC().Format(time.DateOnly))
+	}
 }
 
 // job is one signature to be made, checked as far as that can be done here.

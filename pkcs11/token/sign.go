@@ -64,6 +64,7 @@ func (t *Token) signInit(ctx context.Context, s *session, socket any, mechanismI
 		o.cancel(nil)
 		return nil, err
 	}
+	t.warnExpiry(key)
 	return o, nil
 }
 

@@ -49,6 +49,7 @@ type Token struct {
 	named    name // the policy that the last search named
 
 	memo memo
+	told sync.Map // ids of keys whose certificate ends soon, and that is recorded
 }
 
 type credentials struct{ organization, token string }
