@@ -31,6 +31,8 @@ type Image struct {
 	Family string `json:"family"` // the folder of its Dockerfile under images/
 	Base   string `json:"base"`   // the official base image
 
+	// Versions are those that decide what runs there: glibc and gnupg as the release has them, openssl by its series (1.1.1, 3.0).
+	Versions map[string]string `json:"versions"`
 	// NotYet says why nothing of it is built at all; empty where it is.
 	NotYet string `json:"not_yet"`
 	// Frozen: security support has ended; packages come as the mirrors still have them.

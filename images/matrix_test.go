@@ -45,6 +45,11 @@ func TestEntriesAreComplete(t *testing.T) {
 		if len(i.OpenSSL) == 0 {
 			t.Errorf("%s: no way into openssl", i.Name)
 		}
+		for _, program := range []string{"glibc", "gnupg", "openssl"} {
+			if i.Versions[program] == "" {
+				t.Errorf("%s: no version of %s", i.Name, program)
+			}
+		}
 		for _, v := range Variants {
 			if i.Packages[v] == "" || i.BudgetMB[v] == 0 {
 				t.Errorf("%s: variant %s has no packages or no budget", i.Name, v)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"signkit/images"
 )
 
 // binaries are the files of build/ that go into images, and where they lie there. Each is the same file in every image.
@@ -85,6 +87,44 @@ func checkSymbols(t *testing.T, file *elf.File) {
 				t.Errorf("%s needs %s", s.Name, s.Version)
 			}
 		}
+	}
+}
+
+// TestBinariesFitEveryRelease: no symbol is newer than the glibc of any release of images/matrix.json, also of those whose
+// images are not built here.
+func TestBinariesFitEveryRelease(t *testing.T) {
+	list, err := images.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := 0
+	for _, name := range dynamic {
+		file, err := elf.Open(filepath.Join(root, "build", name))
+		if err != nil {
+			t.Fatalf("%v (make build)", err)
+		}
+		defer file.Close()
+		symbols, err := file.ImportedSymbols()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range symbols {
+			if version, isGlibc := strings.CutPrefix(s.Version, "GLIBC_2."); isGlibc {
+				minor, err := strconv.Atoi(strings.Split(version, ".")[0])
+				if err != nil {
+					t.Fatalf("%s needs %s", s.Name, s.Version)
+				}
+				newest = max(newest, minor)
+			}
+		}
+	}
+	for _, i := range list {
+		t.Run(i.Name, func(t *testing.T) {
+			minor, err := strconv.Atoi(strings.TrimPrefix(i.Versions["glibc"], "2."))
+			if err != nil || newest == 0 || minor < newest {
+				t.Errorf("glibc %s: a symbol of 2.%d is needed (%v)", i.Versions["glibc"], newest, err)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +57,26 @@ var (
 		images.Core: slices.Index(programs, "curl"), images.Full: slices.Index(programs, "java"), images.Java: len(programs),
 	}
 )
+
+// TestVersions: the releases have the versions that images/matrix.json says, on which it is built what cannot be tried.
+func TestVersions(t *testing.T) {
+	s := need(t)
+	for _, img := range s.images {
+		t.Run(img.Name, func(t *testing.T) {
+			t.Parallel()
+			got := s.run(t, container{image: img.plain(), command: []string{"bash", "-c", "ldd --version | head -n 1; openssl version"}})
+			gpg := s.run(t, container{image: img.verifier("gpg"), command: []string{"bash", "-c", "gpg --version | head -n 1"}})
+			for program, text := range map[string]string{
+				"glibc": "^ldd .* " + regexp.QuoteMeta(img.Versions["glibc"]) + "\n", "openssl": "OpenSSL " + regexp.QuoteMeta(img.Versions["openssl"]) + "[.a-z]",
+				"gnupg": "\\) " + regexp.QuoteMeta(img.Versions["gnupg"]) + "\n",
+			} {
+				if !regexp.MustCompile(text).MatchString(got.stdout + gpg.stdout) {
+					t.Errorf("%s is not %s:\n%s%s", program, img.Versions[program], got.stdout, gpg.stdout)
+				}
+			}
+		})
+	}
+}
 
 // TestVerifiersHaveNothingOfSignkit: who verifies must not lean on what signed.
 func TestVerifiersHaveNothingOfSignkit(t *testing.T) {
