@@ -207,28 +207,28 @@ func digest(path string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// isSignatureOfNeighbour reports whether a file is the detached signature of another one in its
-// folder: dist/* holds them from the second run on.
-func isSignatureOfNeighbour(path string) bool {
+// fileSigned returns the file of which path is the detached signature, going by names; empty if it is none.
+func fileSigned(path string) string {
 	dir, name := filepath.Split(path)
 	if name == "InRelease" || name == "Release.gpg" {
-		return exists(filepath.Join(dir, "Release"))
+		return filepath.Join(dir, "Release")
 	}
 	for _, ending := range []string{".asc", ".p7s"} {
-		if file, ok := strings.CutSuffix(name, ending); ok && file != "" && exists(filepath.Join(dir, file)) {
-			return true
+		if file, ok := strings.CutSuffix(name, ending); ok && file != "" {
+			return filepath.Join(dir, file)
 		}
 	}
-	return false
+	return ""
 }
 
 // Plan resolves and recognises files before anything is signed. A file named twice is one
-// job; detached signatures of files in the same folder are left out. With cms, what is for no other tool gets a detached CMS signature. folder is that of
-// the results, or empty: two files must not become one there.
+// job. A detached signature is left out where its file is named, too: dist/* holds both from the second run on. Without its
+// file it is refused, since nothing would be signed or verified. With cms, what is for no other tool gets a detached CMS
+// signature. folder is that of the results, or empty: two files must not become one there.
 func Plan(files []string, folder string, cms bool) ([]Job, error) {
 	var jobs []Job
 	var problems []error
-	names := map[string]string{}
+	var paths []string
 	for _, file := range files {
 		// A link keeps pointing to the file: the file is replaced, not the link.
 		resolved, err := filepath.EvalSymlinks(file)
@@ -239,7 +239,11 @@ func Plan(files []string, folder string, cms bool) ([]Job, error) {
 			problems = append(problems, err)
 			continue
 		}
-		if isSignatureOfNeighbour(resolved) || slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
+		paths = append(paths, resolved)
+	}
+	names := map[string]string{}
+	for _, resolved := range paths {
+		if slices.Contains(paths, fileSigned(resolved)) || slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
 			continue
 		}
 		kind, err := Detect(resolved)

@@ -113,6 +113,9 @@ func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
 	if jobs := plan(t, "", first, first+".asc"); len(jobs) != 1 {
 		t.Errorf("a file and its signature are %d jobs", len(jobs))
 	}
+	if jobs, err := Plan([]string{first + ".asc"}, "", false); err == nil || !strings.Contains(err.Error(), "name the file that is signed") {
+		t.Errorf("a signature without its file: %v, %v", jobs, err)
+	}
 	if _, err := Plan([]string{first, second}, dir, false); err == nil || !strings.Contains(err.Error(), "would both become") {
 		t.Errorf("two results of one name: %v", err)
 	}

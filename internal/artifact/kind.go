@@ -66,7 +66,7 @@ func Detect(path string) (Kind, error) {
 	case info.Size() == 0:
 		return "", fmt.Errorf("%s is empty", path)
 	case name == "InRelease" || slices.Contains(signatureEndings, strings.ToLower(filepath.Ext(name))):
-		return "", fmt.Errorf("%s is a signature, key or certificate itself", path)
+		return "", fmt.Errorf("%s is a signature, key or certificate itself; name the file that is signed", path)
 	}
 	file, err := os.Open(path)
 	if err != nil {
