@@ -39,6 +39,13 @@ func TestCleanCommandLine(t *testing.T) {
 		{"jarsigner|-storepass:env|PW|-storepass:file|/f|a.jar", "jarsigner -storepass:env PW -storepass:file /f a.jar"},
 		{"java|-Djavax.net.ssl.keyStorePassword=geheim|-J-Dx.trustStorePassword=geheim|-jar|jsign.jar|--storepass|geheim",
 			"java -Djavax.net.ssl.keyStorePassword=[redacted] -J-Dx.trustStorePassword=[redacted] -jar jsign.jar --storepass [redacted]"},
+		{"java|-Dpin=geheim|-DPIN=geheim|-Dpwd=geheim|-Dapi.key=geheim|-DAPI_KEY=geheim|-DsecretKey=geheim|-J-Dpin=geheim|-Ddepth=1",
+			"java -Dpin=[redacted] -DPIN=[redacted] -Dpwd=[redacted] -Dapi.key=[redacted] -DAPI_KEY=[redacted] -DsecretKey=[redacted] -J-Dpin=[redacted] -Ddepth=1"},
+		{"gradle|publish|-Ppin=geheim|-Pcreds=geheim|-Pversion=1|-Password=geheim",
+			"gradle publish -Ppin=[redacted] -Pcreds=[redacted] -Pversion=1 -Password=[redacted]"},
+		{"tool|--auth|geheim|--credential=geheim|--_auth=geheim", "tool --auth [redacted] --credential=[redacted] --_auth=[redacted]"},
+		{"pkcs11-tool|--pi|geheim|--so-pi=geheim", "pkcs11-tool --pi [redacted] --so-pi=[redacted]"},
+		{"curl|https://h/f?x=1&sig=geheim&X-Amz-Signature=geheim", "curl https://h/f?x=1&sig=[redacted]&X-Amz-Signature=[redacted]"},
 		{"mvn|install|-Dgpg.passphrase=geheim|-Dgpg.keyname=me", "mvn install -Dgpg.passphrase=[redacted] -Dgpg.keyname=me"},
 		// PKCS#11 tools
 		{"pkcs11-tool|--module|/m.so|--login|--pin|" + token + "|--label|demo/rsa|--sign", "pkcs11-tool --module /m.so --login --pin [redacted] --label demo/rsa --sign"},

@@ -11,13 +11,16 @@ import (
 // without its dashes, holds a secret. The last word of the name decides: a
 // token's file and a token's label are none.
 func secretName(name string) bool {
+	if property, found := propertyName(name); found && secretName(property) {
+		return true
+	}
 	name = splitCamelCase(strings.TrimLeft(name, "-"))
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
 	if len(words) == 0 || harmless(strings.Join(words, "-")) {
 		return false
 	}
 	last := words[len(words)-1]
-	if slices.Contains([]string{"pin", "puk", "pwd", "creds", "credentials", "bearer", "sopin", "userpin", "newpin"}, last) {
+	if slices.Contains([]string{"pin", "pi", "puk", "pwd", "cred", "creds", "credential", "credentials", "auth", "bearer", "sopin", "userpin", "newpin"}, last) {
 		return true
 	}
 	for _, ending := range []string{"pass", "passwd", "password", "passphrase", "passin", "passout", "token", "secret", "apikey"} {
@@ -27,6 +30,16 @@ func secretName(name string) bool {
 	}
 	return last == "value" && len(words) > 1 && words[len(words)-2] == "pin" ||
 		last == "key" && len(words) > 1 && slices.Contains([]string{"api", "secret", "access"}, words[len(words)-2])
+}
+
+// propertyName is the name in an option that defines a property: -Dname of Java and Maven, -J-Dname of its tools, -Pname of Gradle.
+func propertyName(option string) (name string, found bool) {
+	for _, prefix := range []string{"-J-D", "-D", "-P"} {
+		if name, found = strings.CutPrefix(option, prefix); found && name != "" {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // splitCamelCase puts a dash before each capital that follows a small letter or a digit.
@@ -89,11 +102,17 @@ func cleanWord(s string) string {
 	}
 	return queryParameter().ReplaceAllStringFunc(s, func(parameter string) string {
 		name, _, _ := strings.Cut(parameter[1:], "=")
-		if !secretName(name) {
+		if !secretName(name) && !signedParameter(name) {
 			return parameter
 		}
 		return parameter[:1] + name + "=" + redacted
 	})
+}
+
+// signedParameter reports whether a parameter of a URL lets its bearer in: the signatures of storage services.
+func signedParameter(name string) bool {
+	name = strings.ToLower(name)
+	return name == "sig" || strings.HasSuffix(name, "signature")
 }
 
 // cleanPINValue replaces the PIN of a PKCS#11 URI (RFC 7512, section 2.3). It ends where

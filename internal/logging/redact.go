@@ -33,7 +33,7 @@ type redaction struct {
 }
 
 // Add makes Redact hide the secret from now on: the whole string, raw or with any of
-// its punctuation percent-encoded (RFC 3986, section 2.1) or escaped as in JSON.
+// its punctuation percent-encoded (RFC 3986, section 2.1), or escaped as in JSON or HTML.
 // Strings under four bytes are ignored.
 func (r *Redactor) Add(secret string) {
 	if r == nil || len(secret) < shortestSecret {
@@ -94,8 +94,17 @@ func plain(c rune) bool {
 	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
 
+// namedEntity is HTML's name of a character of base64 and of what HTML must not have plain, as one more alternative.
+func namedEntity(c rune) string {
+	name := map[rune]string{'+': "plus", '/': "sol", '=': "equals", '&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos"}[c]
+	if name == "" {
+		return ""
+	}
+	return "|&" + name + ";"
+}
+
 // anyEncoding returns a regular expression that matches the secret however its
-// punctuation is encoded: a URL, a form and a .NET JSON writer each choose differently.
+// punctuation is encoded: a URL, a form, a .NET JSON writer and an HTML page each choose differently.
 func anyEncoding(secret string) string {
 	var b strings.Builder
 	for _, c := range secret {
@@ -105,7 +114,7 @@ func anyEncoding(secret string) string {
 		}
 		percent := fmt.Sprintf("% x", string(c)) // the bytes of its UTF-8 form
 		percent = "%" + strings.ReplaceAll(percent, " ", "%")
-		fmt.Fprintf(&b, `(?:\\?%s|(?i:%s|\\u%04x))`, regexp.QuoteMeta(string(c)), percent, c)
+		fmt.Fprintf(&b, `(?:\\?%s|(?i:%s|\\u%04x|&#0*%d;|&#x0*%x;%s))`, regexp.QuoteMeta(string(c)), percent, c, c, c, namedEntity(c))
 	}
 	return b.String()
 }
