@@ -142,6 +142,17 @@ func (r *keyring) append(list ...*object) {
 	}
 }
 
+// renewPrivate gives the private objects new handles.
+func (r *keyring) renewPrivate() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.objects {
+		if o.private {
+			o.handle = r.handles()
+		}
+	}
+}
+
 // drop forgets a key whose policy has changed, so that the next search asks again.
 func (r *keyring) drop(key Key) {
 	r.mu.Lock()

@@ -113,8 +113,11 @@ func TestUsersDoNotSeeEachOthersObjects(t *testing.T) {
 	}
 	b.expect(t, ckrOK, wire.Logout, session, 0, nil)
 	b.expect(t, ckrOK, wire.Login, session, ckuUser, []byte("CONFIG"))
-	b.expect(t, ckrOK, wire.GetAttributes, session, first, number(ckaID))
+	// Handles of before a logout stay invalid (PKCS #11 v2.40, C_Logout), those of the same user, too.
+	b.expect(t, ckrObjectHandleInvalid, wire.GetAttributes, session, first, number(ckaID))
+	b.expect(t, ckrKeyHandleInvalid, wire.SignInit, session, first, number(ckmSHA256RSAPKCS))
 	b.expect(t, ckrKeyHandleInvalid, wire.SignInit, session, own, number(ckmSHA256RSAPKCS))
+	b.expect(t, ckrOK, wire.SignInit, session, b.privateKey(t, "demo/rsa"), number(ckmSHA256RSAPKCS))
 }
 
 // TestBeforeLogin: public objects may be seen with the settings' credentials,

@@ -102,7 +102,7 @@ func TestEveryEntryOfABatchIsAnswered(t *testing.T) {
 	}
 }
 
-// TestObjectsAreHiddenAfterLogout, and have the same handles after the next login.
+// TestObjectsAreHiddenAfterLogout, and private ones have new handles after the next login (PKCS #11 v2.40, C_Logout).
 func TestObjectsAreHiddenAfterLogout(t *testing.T) {
 	b := newBench(t)
 	b.open(t, "CONFIG")
@@ -120,7 +120,10 @@ func TestObjectsAreHiddenAfterLogout(t *testing.T) {
 	if err := b.logIn(ctx, ckuUser, "CONFIG"); err != nil {
 		t.Fatal(err)
 	}
-	if after, err := b.find(ctx, searchByName("demo/rsa")); err != nil || len(after) != 1 || after[0] != before[0] {
+	if after, err := b.find(ctx, searchByName("demo/rsa")); err != nil || len(after) != 1 || after[0] == before[0] {
 		t.Errorf("found %v, %v; before it was %v", after, err, before)
+	}
+	if _, err := b.lookUp(before[0]); err != ckrObjectHandleInvalid {
+		t.Errorf("after another login: %v", err)
 	}
 }

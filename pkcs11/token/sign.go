@@ -188,6 +188,10 @@ func (o *operation) readDigest(data []byte) ([]byte, error) {
 		}
 		return data, nil
 	}
+	// PKCS#1 v1.5 needs 11 bytes besides the data (PKCS #11 v2.40 mechanisms, section 2.1.6, table 7).
+	if public, ok := o.key.Public().(*rsa.PublicKey); ok && len(data) > public.Size()-11 {
+		return nil, failf(ckrDataLenRange, "CKM_RSA_PKCS takes %d bytes with this key, not %d; use CKM_SHA256_RSA_PKCS to have the data hashed", public.Size()-11, len(data))
+	}
 	found, digest, err := parseDigestInfo(data)
 	o.digest = found
 	return digest, err

@@ -225,8 +225,12 @@ func (t *Token) logOut() error {
 	return nil
 }
 
-// endLogin ends what a login allows. The lock is held.
+// endLogin ends what a login allows. The lock is held. Handles of private objects
+// stay invalid, even after another login (PKCS #11 v2.40, C_Logout).
 func (t *Token) endLogin() {
+	if t.login != nil {
+		t.login.renewPrivate()
+	}
 	t.login = nil
 	for _, s := range t.sessions {
 		s.endOperation(ckrUserNotLoggedIn)
