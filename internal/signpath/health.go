@@ -23,6 +23,10 @@ type Health struct {
 	Elapsed      time.Duration       // of the request, connecting included
 }
 
+// Proxied reports whether requests go through a proxy: one is set, and no_proxy does not name
+// the service's host.
+func (c *Client) Proxied() bool { return c.proxy != nil }
+
 // Health asks the service's health route once, without retrying and without the token. The
 // error is an *Error with a hint; an answer of any status is none.
 func (c *Client) Health(ctx context.Context) (*Health, error) {

@@ -81,7 +81,7 @@ func (e *examination) service(ctx context.Context) {
 func (e *examination) resolve(ctx context.Context) {
 	const area = "service"
 	api, err := url.Parse(e.Config.APIURL)
-	if err != nil || e.Config.HTTPProxy != "" || e.Config.HTTPSProxy != "" {
+	if err != nil || e.Client.Proxied() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
