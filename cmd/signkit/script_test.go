@@ -33,10 +33,11 @@ func TestMain(m *testing.M) {
 //	clear-requests                forgets them
 //	exits CODE COMMAND…           like exec, but demands that exit code
 //	eventually COMMAND…           runs COMMAND until it succeeds
+//	next-service                  lets the variables name a new service on the files of MOCK as they are now
 //
 // Scripts about gpg have the bridge in SIGNKIT_SCDAEMON and a TMPDIR of their own.
 // The condition [built:NAME] asks whether build/NAME is there (make build).
-// exits also demands that neither stream holds the token.
+// exits also demands that no token, right or wrong, is in a stream or in a file (see checkNoToken).
 func TestScripts(t *testing.T) {
 	dir := t.TempDir()
 	keys := sync.OnceValues(func() (string, error) { return makeKeys(filepath.Join(dir, "keys")) })
@@ -55,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"clear-requests": func(ts *testscript.TestScript, _ bool, _ []string) { service(ts).ClearRequests() },
 			"exits":          scriptExits,
 			"eventually":     scriptEventually,
+			"next-service":   scriptNextService,
 		},
 	})
 }
@@ -156,10 +158,20 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d instead of %s", code, args[0])
 	}
-	for _, stream := range []string{"stdout", "stderr"} {
-		if strings.Contains(ts.ReadFile(stream), service(ts).Token()) {
-			ts.Fatalf("the token is in %s", stream)
-		}
+	checkNoToken(ts)
+}
+
+func scriptNextService(ts *testscript.TestScript, _ bool, _ []string) {
+	s, err := mockapi.Start(mockapi.Options{StateDir: ts.Getenv("MOCK")})
+	ts.Check(err)
+	ts.Defer(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		s.Close(ctx)
+	})
+	for _, entry := range s.Environment() {
+		name, value, _ := strings.Cut(entry, "=")
+		ts.Setenv(name, value)
 	}
 }
 
