@@ -16,6 +16,13 @@ import (
 	"golang.org/x/net/idna"
 )
 
+// A connection on which nothing has come for pingAfter is asked for a sign of life, and given up without one within pingTime:
+// what a firewall forgets ends without a word.
+const (
+	pingAfter = 10 * time.Second
+	pingTime  = 5 * time.Second
+)
+
 // connectVia builds the way to the API: proxy, TLS, dialer, transport.
 func (c *Client) connectVia(api *url.URL) error {
 	if err := checkScheme(api); err != nil {
@@ -32,6 +39,7 @@ func (c *Client) connectVia(api *url.URL) error {
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: max(c.cfg.MaxParallel, 8),
 		IdleConnTimeout:     90 * time.Second,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTime},
 	}
 	if c.proxy != nil {
 		c.transport.Proxy = http.ProxyURL(c.proxy)
