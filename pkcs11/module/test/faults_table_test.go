@@ -19,8 +19,9 @@ type trouble struct {
 	during         func(*ownService) error // while the tool runs
 	env            []string
 
-	rv     string // of the failing call; "": it signs all the same
-	record string // the line that a person sees, without level and call; {…} differ from run to run
+	rv      string // of the failing call; "": it signs all the same
+	atLogin string // of C_Login, where that asks first and its value is another one
+	record  string // the line that a person sees, without level and call; {…} differ from run to run
 	// forgets: the module no longer trusts what it knows of the key, so that a
 	// second try ends without another request, and without another record.
 	forgets bool
@@ -65,7 +66,7 @@ var troubles = []trouble{
 	// What the service says about the request: final.
 	{name: "400", fault: status("sign", 400), rv: argumentsBad,
 		record: signing + said("400", "Bad Request")},
-	{name: "401", fault: status("policies", 401), rv: argumentsBad,
+	{name: "401", fault: status("policies", 401), rv: argumentsBad, atLogin: "CKR_PIN_INCORRECT",
 		record: asking + said("401", "Unauthorized") + "; check SIGNPATH_API_TOKEN"},
 	{name: "403", fault: status("sign", 403), rv: argumentsBad,
 		record: signing + said("403", "Forbidden") +

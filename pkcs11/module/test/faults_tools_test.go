@@ -21,6 +21,8 @@ type signer struct {
 	// calls are those that report a signature that failed: pkcs11-tool tries
 	// once more, with C_SignUpdate and C_SignFinal. So it takes twice as long.
 	calls []string
+	// asks is the call that first asks the service, if not C_FindObjectsInit.
+	asks string
 	// says is how the program itself words a return value; nil: not at all.
 	says func(rv string) string
 	// leaves is what is in OUT, where an older signature was, when nothing was
@@ -43,6 +45,7 @@ func signers(t *testing.T) []signer {
 		t.Skip("openssl has neither an engine nor a provider pkcs11 here")
 	}
 	sample := signer{name: "sample", args: opensslSample(t), calls: list[0].calls, leaves: emptied}
+	sample.asks = "C_Login" // its settings name one policy
 	sample.env = []string{"PKCS11_PROVIDER_MODULE=" + shared.variant[0].module}
 	return append(list, sample, tool)
 }
@@ -230,6 +233,9 @@ func (a *attempt) checkRecords(t *testing.T) {
 		calls = nil
 	} else if strings.HasPrefix(a.record, asking) {
 		calls = []string{"C_FindObjectsInit"}
+		if a.asks != "" {
+			calls = []string{a.asks}
+		}
 	} else if a.forgets {
 		calls = calls[:1]
 	}
@@ -249,7 +255,11 @@ func (a *attempt) checkRecords(t *testing.T) {
 }
 
 func (a *attempt) pattern(call string) *regexp.Regexp {
-	line := regexp.QuoteMeta("signkit: error: " + a.record + " call=" + call + " result=" + a.rv)
+	rv := a.rv
+	if call == "C_Login" && a.atLogin != "" {
+		rv = a.atLogin
+	}
+	line := regexp.QuoteMeta("signkit: error: " + a.record + " call=" + call + " result=" + rv)
 	for name, expression := range map[string]string{
 		"root": "/Api/v1/" + shared.service.OrganizationID(), "key": a.key, "time": `[0-9.]+m?s`, "uuid": `[0-9a-f-]{36}`,
 		"trace": `00-[0-9a-f]{32}-[0-9a-f]{16}-00`, "address": `127\.0\.0\.\d:\d+`, "number": `\d+`, "text": `.+`,

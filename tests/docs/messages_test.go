@@ -1,4 +1,4 @@
-// Package docs is the documentation; its tests keep it true.
+// Package docs keeps the documentation true.
 package docs
 
 import (
@@ -15,7 +15,7 @@ var foreign = []string{"certificate signed by unknown authority"}
 
 // TestMessagesAreThoseOfThePrograms: what troubleshooting.md lists as said by signkit is in its sources.
 func TestMessagesAreThoseOfThePrograms(t *testing.T) {
-	page, err := os.ReadFile("troubleshooting.md")
+	page, err := os.ReadFile("../../docs/troubleshooting.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func sources(t *testing.T) string {
 	t.Helper()
 	var text strings.Builder
 	for _, folder := range []string{"cmd", "gpgagent", "internal", "pkcs11"} {
-		err := filepath.WalkDir(filepath.Join("..", folder), func(path string, entry fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join("..", "..", folder), func(path string, entry fs.DirEntry, err error) error {
 			name := entry.Name()
 			if err != nil || entry.IsDir() || strings.HasSuffix(name, "_test.go") || !strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, ".c") {
 				return err
