@@ -5,6 +5,9 @@
 # the same tools without signkit; signkit-verifier:openssl-NAME, with openssl alone; and signkit-mockapi, the mock service.
 # Run it after scripts/build.sh: binaries are copied in, never compiled inside.
 #
+# SIGNKIT_IMAGES="debian-12 rhel-9" (names of images/matrix.json, with blanks between) stands for "all": every variant of those.
+# TAG… on the command line goes before it.
+#
 # Releases are built side by side, as many as there are processors, and one more.
 #
 # Prints each image's size over its base, and fails where one exceeds its budget. An image whose base cannot be had is left out:
@@ -17,8 +20,6 @@ version=${VERSION:-$(sed -n 's/^VERSION := //p' Makefile)}
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 logs=build/images
 left_out=$logs/left-out
-mkdir -p "$left_out"
-rm -f "$logs"/*.done
 
 build() { # build TAG DOCKERFILE [ARGS…]: sets built, the line to print
   local tag=$1 file=$2 log=$logs/${1//[:\/]/-}.log start=$SECONDS proxy arguments=()
@@ -80,8 +81,27 @@ release() {
   return "$status"
 }
 
+# chosen prints those lines of scripts/matrix whose release SIGNKIT_IMAGES names.
+chosen() {
+  local name known
+  known=$(cut -d '|' -f 2 <<<"$lines" | uniq)
+  for name; do
+    grep -qxF -- "$name" <<<"$known" ||
+      { echo "images.sh: SIGNKIT_IMAGES names \"$name\", which images/matrix.json does not have; it has ${known//$'\n'/ }" >&2; return 1; }
+  done
+  awk -F '|' -v names=" $* " 'index(names, " " $2 " ")' <<<"$lines"
+}
+
 named=${1-}
 lines=$(go run ./scripts/matrix builds "$@")
+read -r -d '' -a wanted <<<"${SIGNKIT_IMAGES-}" || true
+if [[ $# -eq 0 && ${#wanted[@]} -gt 0 ]]; then
+  lines=$(chosen "${wanted[@]}")
+  named=${wanted[0]}
+  echo "SIGNKIT_IMAGES names ${wanted[*]}: no others are built"
+fi
+mkdir -p "$left_out"
+rm -f "$logs"/*.done
 for binary in libsignkit-pkcs11.so signkit-tokend signkit-scdaemon notation-signkit signkit signkit-mockapi; do
   if [[ ! -e build/$binary ]]; then scripts/build.sh; break; fi
 done

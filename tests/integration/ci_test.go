@@ -25,6 +25,7 @@ type ciJob struct {
 // TestCITemplates runs the scripts of samples/ci in the image, as each system starts them, and checks that all is signed.
 func TestCITemplates(t *testing.T) {
 	s := need(t)
+	s.needImage(t, "debian-13")
 	for _, job := range ciJobs(t) {
 		var debian13 []cell
 		for _, c := range s.inAll([]user{job.user}, cell{sample: "git", form: "ci-" + job.name, key: "demo/gpg-rsa-4096"}) {

@@ -3,7 +3,9 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +18,7 @@ var moreJDKs = map[string]string{"debian-11": "11", "debian-13": "25"}
 // TestJarsignerInOtherJDKs signs with the distribution's other JDK, beside the one of the -java image, and lets the usual one verify.
 func TestJarsignerInOtherJDKs(t *testing.T) {
 	s := need(t)
+	s.needImage(t, slices.Sorted(maps.Keys(moreJDKs))...)
 	var cells []cell
 	for _, c := range s.inAll(users[:1], cell{sample: "jarsigner", key: "demo/rsa-3072"}, cell{sample: "jarsigner", key: "demo/p-256"}) {
 		if jdk := moreJDKs[c.image.Name]; jdk != "" {

@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +49,10 @@ func TestMain(m *testing.M) {
 
 func (s *setup) main(m *testing.M) int {
 	defer s.tearDown()
-	if err := s.start(); err != nil {
+	if err := s.start(); errors.Is(err, errChoice) {
+		fmt.Fprintln(os.Stderr, err) // nobody who names an image wants all tests skipped
+		return 1
+	} else if err != nil {
 		s.unavailable = err.Error()
 	}
 	code := m.Run()
@@ -85,14 +90,48 @@ func (s *setup) start() error {
 	return s.startServices()
 }
 
-// findImages takes over what scripts/images.sh has left out, with its reason; any other image that is missing is an error.
+// namesOthers is why an image is left out that the variable SIGNKIT_IMAGES does not name.
+const namesOthers = "SIGNKIT_IMAGES names others"
+
+// errChoice is in every error about what that variable names.
+var errChoice = errors.New("SIGNKIT_IMAGES")
+
+// chosen reads names, the value of SIGNKIT_IMAGES: those of images/matrix.json, with blanks between. None where it is blank, which
+// chooses all.
+func chosen(list []images.Image, names string) ([]string, error) {
+	var known []string
+	for _, i := range list {
+		known = append(known, i.Name)
+	}
+	wanted := strings.Fields(names)
+	for _, name := range wanted {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%w names %q, which images/matrix.json does not have; it has %s", errChoice, name, strings.Join(known, " "))
+		}
+	}
+	return wanted, nil
+}
+
+// findImages takes over what scripts/images.sh has left out, with its reason, and leaves out what SIGNKIT_IMAGES does not name; any
+// other image that is missing is an error.
 func (s *setup) findImages() error {
 	list, err := images.All()
 	if err != nil {
 		return err
 	}
+	wanted, err := chosen(list, os.Getenv("SIGNKIT_IMAGES"))
+	if err != nil {
+		return err
+	}
 	for _, i := range list {
+		if len(wanted) > 0 && !slices.Contains(wanted, i.Name) {
+			s.report.leftOut(i, namesOthers)
+			continue
+		}
 		why, err := os.ReadFile(filepath.Join(root, "build", "images", "left-out", i.Name))
+		if err == nil && len(wanted) > 0 {
+			return fmt.Errorf("%w names %s, which is not built: %s", errChoice, i.Name, strings.TrimSpace(string(why)))
+		}
 		if err == nil {
 			s.report.leftOut(i, string(why))
 			continue
@@ -134,6 +173,23 @@ func need(t *testing.T) *setup {
 	return nil
 }
 
+// needImage skips a test that is about certain images, where none of them is built here. Only those that SIGNKIT_IMAGES does not
+// name may be missing with SIGNKIT_NO_SKIP=1.
+func (s *setup) needImage(t *testing.T, names ...string) {
+	t.Helper()
+	if slices.ContainsFunc(s.images, func(i image) bool { return slices.Contains(names, i.Name) }) {
+		return
+	}
+	wanted := strings.Fields(os.Getenv("SIGNKIT_IMAGES"))
+	if len(wanted) > 0 && !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(wanted, name) }) {
+		t.Skipf("it runs on %s, and %s", strings.Join(names, " or "), namesOthers)
+	}
+	if os.Getenv("SIGNKIT_NO_SKIP") == "1" {
+		t.Fatalf("SIGNKIT_NO_SKIP=1, but it runs on %s, which is not built here", strings.Join(names, " or "))
+	}
+	t.Skipf("it runs on %s, which is not built here", strings.Join(names, " or "))
+}
+
 // image is one entry of images/matrix.json.
 type image struct{ images.Image }
 
@@ -162,4 +218,43 @@ func (i image) all() []string {
 		list = append(list, "signkit:"+i.Tag(v), "signkit-verifier:"+i.Tag(v))
 	}
 	return list
+}
+
+// TestChosenImages: the tests and scripts/images.sh refuse the same names, so that a misspelt one never means "nothing to do".
+func TestChosenImages(t *testing.T) {
+	list, err := images.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		names string
+		want  []string
+		wrong string // the name that is refused
+	}{
+		{"", nil, ""},
+		{" \n", nil, ""},
+		{"debian-12", []string{"debian-12"}, ""},
+		{" rhel-9\n\tdebian-12 ", []string{"rhel-9", "debian-12"}, ""},
+		{"debian-12 debian-99", nil, "debian-99"},
+		{"debian-12-core", nil, "debian-12-core"}, // a tag, no name
+		{"debian-12,rhel-9", nil, "debian-12,rhel-9"},
+		{"*", nil, "*"},
+	} {
+		got, err := chosen(list, test.names)
+		if (err != nil) != (test.wrong != "") || !slices.Equal(got, test.want) {
+			t.Errorf("%q chooses %q, %v; want %q", test.names, got, err, test.want)
+		}
+		if test.wrong == "" {
+			continue
+		}
+		script := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "images.sh"))
+		script.Env = append(os.Environ(), "SIGNKIT_IMAGES="+test.names)
+		output, failed := script.CombinedOutput()
+		want := fmt.Sprintf("SIGNKIT_IMAGES names %q, which images/matrix.json does not have; it has debian-11 ", test.wrong)
+		for who, said := range map[string]string{"findImages": fmt.Sprint(err), "images.sh": string(output)} {
+			if failed == nil || !strings.Contains(said, want) {
+				t.Errorf("%q: %s says %q, want %q", test.names, who, said, want)
+			}
+		}
+	}
 }

@@ -18,6 +18,7 @@ var readmeBlock = regexp.MustCompile("(?s)<!-- run: ([a-z]+) -->\n```sh\n(.*?)``
 // TestReadmeLines runs the lines of README.md as they are printed, in a folder with what they name.
 func TestReadmeLines(t *testing.T) {
 	s := need(t)
+	s.needImage(t, "debian-13")
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
 		t.Fatal(err)
