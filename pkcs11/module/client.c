@@ -134,7 +134,7 @@ static bool send_control(const void *data, size_t size, int descriptor)
 	ssize_t sent;
 	do
 		sent = sendmsg(control.fd, &message, MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR && now_ms() < deadline);
+	while (sent < 0 && (errno == EINTR || errno == EAGAIN) && now_ms() < deadline);
 	return sent == (ssize_t)size;
 }
 
@@ -746,7 +746,7 @@ CK_RV conn_send(struct conn *conn, uint32_t call, uint64_t handle, uint64_t numb
 	};
 	if (!is_ours(&conn->socket))
 		return CKR_DEVICE_ERROR;
-	if (!send_all(conn->socket.fd, parts, 3))
+	if (!send_all(&conn->socket, parts, 3))
 		return failed(conn);
 	return CKR_OK;
 }
@@ -757,7 +757,7 @@ static bool read_hello(struct conn *conn)
 	if (conn->greeted)
 		return true;
 	struct wire_hello ours = hello(), theirs;
-	if (!receive_all(conn->socket.fd, &theirs, sizeof theirs))
+	if (!receive_all(&conn->socket, &theirs, sizeof theirs))
 		return false;
 	conn->greeted = true;
 	pthread_mutex_lock(&lock);
@@ -773,7 +773,7 @@ static bool read_hello(struct conn *conn)
 static bool read_answer(struct conn *conn, struct wire_reply *header)
 {
 	do {
-		if (!receive_all(conn->socket.fd, header, sizeof *header))
+		if (!receive_all(&conn->socket, header, sizeof *header))
 			return false;
 		if (header->kind == WIRE_WORKING && header->length != 0)
 			return false;
@@ -795,7 +795,7 @@ CK_RV conn_receive(struct conn *conn, struct reply *reply)
 		reply->payload = malloc(header.length);
 		if (reply->payload == NULL)
 			return CKR_HOST_MEMORY;
-		if (!receive_all(conn->socket.fd, reply->payload, header.length)) {
+		if (!receive_all(&conn->socket, reply->payload, header.length)) {
 			reply_free(reply);
 			return lose(conn);
 		}

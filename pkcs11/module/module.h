@@ -80,9 +80,9 @@ bool is_ours(const struct descriptor *known);
 void close_ours(struct descriptor *descriptor);
 /* socket_pair makes a pair, ours first; errno tells why not. */
 bool socket_pair(int type, struct descriptor *ours, int *theirs);
-/* send_all and receive_all end when all is done, or nothing was for WIRE_SILENCE. */
-bool send_all(int fd, struct iovec *parts, size_t count);
-bool receive_all(int fd, void *buffer, size_t size);
+/* send_all and receive_all end when all is done, nothing was for WIRE_SILENCE, or the descriptor is no longer ours. */
+bool send_all(const struct descriptor *socket, struct iovec *parts, size_t count);
+bool receive_all(const struct descriptor *socket, void *buffer, size_t size);
 
 /* client.c: the connection to the token process, calls and forks. */
 

@@ -46,10 +46,10 @@ void close_ours(struct descriptor *descriptor)
 	descriptor->fd = -1;
 }
 
-/* A blocking socket whose every wait ends after WIRE_SILENCE. */
+/* A blocking socket whose every wait ends after a while, and is then taken up again. */
 static void bound_waits(int fd)
 {
-	struct timeval limit = {.tv_sec = WIRE_SILENCE / 1000};
+	struct timeval limit = {.tv_sec = WIRE_WORKING_INTERVAL / 1000};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
@@ -77,21 +77,41 @@ bool socket_pair(int type, struct descriptor *ours, int *theirs)
 	return true;
 }
 
-/* Messages: bounded, restarted after signals. */
-
-bool send_all(int fd, struct iovec *parts, size_t count)
+/*
+ * silent takes a wait that ended with an error, adds it to those before, and says
+ * whether they are too many. Where one lasts longer than its limit, the host was
+ * stopped (Ctrl-Z, a frozen container): that is not the token process's silence.
+ */
+static bool silent(int error, int64_t took, int64_t *sum)
 {
-	int64_t deadline = now_ms() + WIRE_SILENCE;
+	if (error != EINTR && error != EAGAIN)
+		return true;
+	if (error == EAGAIN && took < WIRE_WORKING_INTERVAL / 2)
+		return true; /* the host has made the socket non-blocking */
+	*sum += took < WIRE_WORKING_INTERVAL ? took : WIRE_WORKING_INTERVAL;
+	return *sum >= WIRE_SILENCE;
+}
+
+/*
+ * Messages: bounded, restarted after signals. A long call is many waits, and the
+ * host may put a descriptor of its own in our place between any two.
+ */
+
+bool send_all(const struct descriptor *socket, struct iovec *parts, size_t count)
+{
+	int64_t waited = 0;
 	while (count > 0) {
 		struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-		ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
-		if (sent < 0) {
-			if (errno == EINTR && now_ms() < deadline)
-				continue;
+		if (!is_ours(socket))
 			return false;
+		int64_t began = now_ms();
+		ssize_t sent = sendmsg(socket->fd, &message, MSG_NOSIGNAL);
+		if (sent < 0) {
+			if (silent(errno, now_ms() - began, &waited))
+				return false;
+			continue;
 		}
-		if (sent > 0)
-			deadline = now_ms() + WIRE_SILENCE;
+		waited = 0;
 		size_t left = (size_t)sent;
 		while (count > 0 && left >= parts->iov_len) {
 			left -= parts->iov_len;
@@ -106,21 +126,25 @@ bool send_all(int fd, struct iovec *parts, size_t count)
 	return true;
 }
 
-bool receive_all(int fd, void *buffer, size_t size)
+bool receive_all(const struct descriptor *socket, void *buffer, size_t size)
 {
-	int64_t deadline = now_ms() + WIRE_SILENCE;
+	int64_t waited = 0;
 	char *at = buffer;
 	while (size > 0) {
 		struct iovec part = {.iov_base = at, .iov_len = size};
 		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-		ssize_t got = recvmsg(fd, &message, 0);
+		if (!is_ours(socket))
+			return false;
+		int64_t began = now_ms();
+		ssize_t got = recvmsg(socket->fd, &message, 0);
 		if (got == 0)
 			return false;
 		if (got < 0) {
-			if (errno == EINTR && now_ms() < deadline)
-				continue;
-			return false;
+			if (silent(errno, now_ms() - began, &waited))
+				return false;
+			continue;
 		}
+		waited = 0;
 		at += got;
 		size -= (size_t)got;
 	}
