@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,20 +31,74 @@ func TestImage(t *testing.T) {
 						t.Errorf("the image sets %s", name)
 					}
 				}
-				if c.Labels["org.opencontainers.image.version"] == "" {
-					t.Error("the image has no version label")
+				checkLabels(t, c.Labels, "signkit", "Linux signing tools whose keys stay in the signing service")
+				if base := c.Labels[label+"base.name"]; base != img.Base && base != "signkit-base:"+img.Name+"-slim" {
+					t.Errorf("the base is %q, want %s or its stand-in", base, img.Base)
 				}
 			})
 			t.Run(img.Tag(v)+"/files", func(t *testing.T) {
 				t.Parallel()
 				got := s.run(t, container{image: tag, user: users[1], command: []string{"bash", "-c",
 					`cd /usr/lib/signkit && readlink libSignPath.Cryptoki.so && test -r libsignkit-pkcs11.so -a -x signkit-tokend -a -x signkit-scdaemon &&
+					signkit version &&
 					cat /etc/signkit/openssl-*.cnf /usr/share/p11-kit/modules/signkit.module /etc/gitconfig /etc/rpm/macros.signing >/dev/null &&
 					test "$SIGNPATH_LOG_CONSOLE_LEVEL" = error && command -v ` + strings.Join(programs[:commands[v]], " ")}})
-				if got.code != 0 || !strings.HasPrefix(got.stdout, filepath.Base(moduleInImage)+"\n") {
-					t.Errorf("ended with %d", got.code)
+				want := filepath.Base(moduleInImage) + "\nsignkit " + s.labels(t, tag)[label+"version"] + " ("
+				if got.code != 0 || !strings.HasPrefix(got.stdout, want) {
+					t.Errorf("ended with %d, want output that begins with\n%s", got.code, want)
 				}
 			})
+		}
+	}
+}
+
+// label begins the names of the labels that the OCI's image specification defines.
+const label = "org.opencontainers.image."
+
+func (s *setup) labels(t *testing.T, tag string) map[string]string {
+	t.Helper()
+	inspected, err := s.pool.Client.InspectImage(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inspected.Config.Labels
+}
+
+// checkLabels checks those that every image has. A licence is named where the repository has one.
+func checkLabels(t *testing.T, labels map[string]string, title, description string) {
+	t.Helper()
+	for name, want := range map[string]string{"title": title, "description": description} {
+		if got := labels[label+name]; got != want {
+			t.Errorf("the label %s is %q, want %q", name, got, want)
+		}
+	}
+	if version := labels[label+"version"]; !regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+`).MatchString(version) || strings.HasPrefix(version, "0.0.0") {
+		t.Errorf("the label version is %q", version)
+	}
+	_, err := os.Stat(absolute(t, "LICENSE"))
+	if named := labels[label+"licenses"] != ""; named != (err == nil) {
+		t.Errorf("the label licenses is %q, and LICENSE: %v", labels[label+"licenses"], err)
+	}
+}
+
+// TestImageLabelsOfOthers: the mock service stands on no base; the image with a numeric user says that it is one.
+func TestImageLabelsOfOthers(t *testing.T) {
+	s := need(t)
+	mock := s.labels(t, "signkit-mockapi")
+	checkLabels(t, mock, "signkit-mockapi", "Mock of the signing service, for trials and tests")
+	if base, has := mock[label+"base.name"]; has {
+		t.Errorf("the mock service's base is %q", base)
+	}
+	for _, img := range s.images {
+		got, full := s.labels(t, img.nonRoot()), s.labels(t, "signkit:"+img.Tag(images.Full))
+		checkLabels(t, got, "signkit", "Linux signing tools whose keys stay in the signing service, started as a numeric user")
+		for _, name := range []string{"version", "base.name"} {
+			if got[label+name] != full[label+name] {
+				t.Errorf("%s: the label %s is %q, want %q", img.nonRoot(), name, got[label+name], full[label+name])
+			}
+		}
+		if mock[label+"version"] != full[label+"version"] {
+			t.Errorf("the mock service is %q, %s is %q", mock[label+"version"], img.Name, full[label+"version"])
 		}
 	}
 }

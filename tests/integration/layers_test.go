@@ -1,116 +1,161 @@
 package integration
 
 import (
-	"archive/tar"
-	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"signkit/images"
 )
 
-// setID are the programs of a Debian base, and of what it installs, that change their user or group.
-var setID = regexp.MustCompile(`^(chage|chfn|chsh|expiry|gpasswd|mount|newgrp|passwd|su|umount|unix_chkpwd|ssh-agent|dbus-daemon-launch-helper)$`)
+// nonRoot is the image of a release that starts as a user other than root.
+func (i image) nonRoot() string { return "signkit:" + i.Tag(images.Full) + "-nonroot" }
 
-// compilers have no place in an image that only signs.
-var compilers = regexp.MustCompile(`^(gcc|cc|g\+\+|clang|go|rustc)(-[0-9]+)?$`)
+// secretName is how a variable of this process is named that CI systems keep out of their logs.
+var secretName = regexp.MustCompile(`(?i)token|secret|password|passphrase|api_?key`)
 
-// TestLayers reads every file of every layer: no token of this machine's tests, no key, no compiler, and no program that
-// changes its user beyond those of the base.
+// secrets are the tokens of this run's services, and what secrets the run itself was given.
+func (s *setup) secrets() (list []string) {
+	for _, service := range s.all {
+		list = append(list, service.setting("SIGNPATH_API_TOKEN"))
+	}
+	for _, v := range os.Environ() {
+		// Shorter ones are words that files have, too.
+		if name, value, _ := strings.Cut(v, "="); secretName.MatchString(name) && len(value) >= 12 {
+			list = append(list, value)
+		}
+	}
+	return list
+}
+
+// TestLayers reads every file of every layer, and the description of every image with its history: no token, no key, no compiler,
+// and no program that changes its user but in the layers of the distribution.
 func TestLayers(t *testing.T) {
 	s := need(t)
-	var tokens []string
-	for _, service := range s.all {
-		tokens = append(tokens, service.setting("SIGNPATH_API_TOKEN"))
-	}
 	for _, img := range s.images {
-		t.Run(img.Tag(images.Core), func(t *testing.T) {
+		t.Run(img.Name, func(t *testing.T) {
 			t.Parallel()
-			save := exec.CommandContext(t.Context(), "docker", "save", "signkit:"+img.Tag(images.Core))
-			stream, err := save.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
+			// In one go, since layers that images share are written once then. The verifiers tell which layers are the distribution's.
+			tags := append(img.all(), img.nonRoot())
+			scan := s.scanImages(t, tags)
+			for _, f := range scan.findings {
+				t.Errorf("%s (%s): %s", scan.of(f.entry), f.entry, f.text)
 			}
-			if err := save.Start(); err != nil {
-				t.Fatal(err)
+			for _, f := range scan.setID {
+				if of := scan.of(f.entry); !slices.ContainsFunc(of, distributions) {
+					t.Errorf("%s (%s): %s", of, f.entry, f.text)
+				}
 			}
-			layers, err := readLayers(stream, func(name string, mode os.FileMode, data []byte) {
-				checkFile(t, path.Clean(name), mode, data, tokens)
-			})
-			if err := errors.Join(err, save.Wait()); err != nil {
-				t.Fatal(err)
-			}
-			if layers < 3 {
-				t.Errorf("only %d layers were read", layers)
+			if len(scan.setID) == 0 {
+				t.Error("not even the distribution's su changes its user: modes were not read")
 			}
 		})
 	}
 }
 
-// readLayers calls visit for each regular file of each layer of an archive that `docker save` wrote.
-func readLayers(r io.Reader, visit func(name string, mode os.FileMode, data []byte)) (layers int, err error) {
-	for archive := tar.NewReader(r); ; {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return layers, nil
+// distributions reports whether an image has nothing of signkit.
+func distributions(tag string) bool { return strings.HasPrefix(tag, "signkit-verifier:") }
+
+func (s *setup) scanImages(t *testing.T, tags []string) *scanner {
+	t.Helper()
+	save := exec.CommandContext(t.Context(), "docker", append([]string{"save"}, tags...)...)
+	stream, err := save.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := save.Start(); err != nil {
+		t.Fatal(err)
+	}
+	scan := &scanner{secrets: s.secrets()}
+	err = scan.scan(stream)
+	if err != nil {
+		_ = save.Process.Kill() // it waits for a reader
+	}
+	if err := errors.Join(err, save.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	var saved []string
+	for _, i := range scan.images {
+		saved = append(saved, i.RepoTags...)
+	}
+	for _, tag := range tags {
+		if !slices.Contains(saved, tag) && !slices.Contains(saved, tag+":latest") {
+			t.Errorf("%s was not read", tag)
 		}
-		if err != nil {
-			return layers, err
+	}
+	return scan
+}
+
+// listSetID prints each program that changes its user or group: mode, user:group, path, and whether a package brings it. Before
+// Debian 13, packages list some programs under the folders that are links to those under /usr now.
+const listSetID = `cd /; find / -xdev -type f -perm /6000 -printf '%m %U:%G %p\n' | sort | while read -r mode ids path; do
+	if dpkg -S "$path" || dpkg -S "${path#/usr}" || rpm -qf "$path"; then by=package; else by=nobody; fi >/dev/null 2>&1
+	echo "$mode $ids $path $by"
+done`
+
+// TestImageSetID: programs that change their user are the base's and those of distribution packages; signkit adds none.
+func TestImageSetID(t *testing.T) {
+	s := need(t)
+	list := func(t *testing.T, tag string) []string {
+		got := s.run(t, container{image: tag, user: user{id: "0:0"}, command: []string{"bash", "-c", listSetID}})
+		if got.code != 0 {
+			t.Fatalf("listing those of %s ended with %d", tag, got.code)
 		}
-		if path.Base(header.Name) != "layer.tar" && !strings.HasPrefix(header.Name, "blobs/sha256/") {
-			continue
+		return strings.Split(strings.TrimSpace(got.stdout), "\n")
+	}
+	for _, img := range s.images {
+		for _, v := range images.Variants {
+			t.Run(img.Tag(v), func(t *testing.T) {
+				t.Parallel()
+				tag := "signkit:" + img.Tag(v)
+				base, verifier := list(t, s.labels(t, tag)[label+"base.name"]), list(t, "signkit-verifier:"+img.Tag(v))
+				for _, fault := range setIDFaults(base, verifier) {
+					t.Errorf("of the packages: %s", fault)
+				}
+				tags := []string{tag}
+				if v == images.Full {
+					tags = append(tags, img.nonRoot())
+				}
+				for _, tag := range tags {
+					if got := list(t, tag); !slices.Equal(got, verifier) {
+						t.Errorf("%s has\n%s\nwithout signkit, there are\n%s", tag, strings.Join(got, "\n"), strings.Join(verifier, "\n"))
+					}
+				}
+			})
 		}
-		if err := readLayer(archive, visit); err != nil {
-			continue // a description, not a layer
-		}
-		layers++
 	}
 }
 
-func readLayer(r io.Reader, visit func(name string, mode os.FileMode, data []byte)) error {
-	for layer := tar.NewReader(r); ; {
-		header, err := layer.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
+// setIDFaults are those lines of listSetID for an image that are neither its base's nor any package's.
+func setIDFaults(base, image []string) (faults []string) {
+	for _, line := range image {
+		if !slices.Contains(base, line) && !strings.HasSuffix(line, " package") {
+			faults = append(faults, line)
 		}
-		if err != nil {
-			return fmt.Errorf("reading a layer: %w", err)
-		}
-		if header.Typeflag != tar.TypeReg {
-			continue
-		}
-		data, err := io.ReadAll(layer)
-		if err != nil {
-			return err
-		}
-		visit(header.Name, header.FileInfo().Mode(), data)
 	}
+	return faults
 }
 
-// privateKey is how PEM files with one begin; libraries have the words, too.
-var privateKey = regexp.MustCompile(`-----BEGIN ([A-Z]+ )?PRIVATE KEY-----`)
-
-func checkFile(t *testing.T, name string, mode os.FileMode, data []byte, tokens []string) {
-	base := path.Base(name)
-	if mode&(os.ModeSetuid|os.ModeSetgid) != 0 && !setID.MatchString(base) {
-		t.Errorf("%s changes its user or group (%s)", name, mode)
-	}
-	if compilers.MatchString(base) && mode&0o111 != 0 && strings.Contains(name, "bin/") {
-		t.Errorf("%s is a compiler", name)
-	}
-	if privateKey.Match(data) && !strings.HasPrefix(name, "usr/lib/") && !strings.HasPrefix(name, "usr/bin/") {
-		t.Errorf("%s holds a private key", name)
-	}
-	for _, token := range tokens {
-		if token != "" && bytes.Contains(data, []byte(token)) {
-			t.Errorf("%s holds an API token", name)
+// TestImageSetIDFaults: a name that a base has elsewhere, or with another owner, excuses nothing.
+func TestImageSetIDFaults(t *testing.T) {
+	base := []string{"4755 0:0 /usr/bin/su package", "4755 0:0 /opt/base nobody"}
+	for _, test := range []struct {
+		line  string
+		fault bool
+	}{
+		{"4755 0:0 /usr/bin/su package", false},
+		{"4755 0:0 /opt/base nobody", false},
+		{"4755 0:0 /usr/lib/openssh/ssh-keysign package", false},
+		{"4755 0:0 /opt/su nobody", true},
+		{"6755 0:0 /opt/base nobody", true},
+		{"4755 0:0 /usr/lib/signkit/signkit-tokend nobody", true},
+	} {
+		if got := setIDFaults(base, []string{test.line}); (len(got) > 0) != test.fault {
+			t.Errorf("%q: faults %q", test.line, got)
 		}
 	}
 }
@@ -122,7 +167,7 @@ func TestNonRoot(t *testing.T) {
 		s.each(t, s.inAll([]user{u}, cell{sample: "git", form: "nonroot", key: "demo/gpg-rsa-4096"}), func(w *workplace) {
 			w.write("file", "content\n")
 			got := w.setup.run(w.T, container{
-				image: w.image.tag(w.sample) + "-nonroot", user: w.user, network: true, env: w.service.settings(),
+				image: w.image.nonRoot(), user: w.user, network: true, env: w.service.settings(),
 				binds:   append(w.service.binds(), w.dir+":/work"),
 				command: []string{"bash", "-euc", "id -u; signkit sign --key demo/gpg-rsa-4096 file"},
 			})
