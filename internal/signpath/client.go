@@ -20,6 +20,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,8 +54,10 @@ type Client struct {
 	root      string // {ApiUrl}/v1/{OrganizationId}
 	proxy     *url.URL
 	dialer    *dialer
-	transport *http.Transport
-	parallel  chan struct{} // one element per request in flight; nil: no bound
+	transport *http.Transport // made by connectVia; then use inUse
+	used      sync.Mutex      // guards the two transports
+	left      *http.Transport // the one before; nil at first
+	parallel  chan struct{}   // one element per request in flight; nil: no bound
 
 	route        atomic.Int32 // index+1 of the sign route that worked
 	certificates shared[[]serviceCertificate]
@@ -118,7 +121,12 @@ func (c *Client) setDefaults() {
 // Close closes idle connections, also one that Prepare opened. Calls in flight go on.
 func (c *Client) Close() {
 	c.dialer.close()
+	c.used.Lock()
+	defer c.used.Unlock()
 	c.transport.CloseIdleConnections()
+	if c.left != nil {
+		c.left.CloseIdleConnections()
+	}
 }
 
 // setting names a setting and where its value came from, for messages.
@@ -233,7 +241,13 @@ func (c *Client) roundTrip(ctx context.Context, q call) (_ *answer, sent bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	response, err := c.transport.RoundTrip(r)
+	transport := c.inUse()
+	defer func() {
+		if carried.Load() && isTimeout(err) {
+			c.leave(transport)
+		}
+	}()
+	response, err := transport.RoundTrip(r)
 	if err != nil {
 		return nil, carried.Load(), err
 	}

@@ -40,7 +40,7 @@ func (c *Client) Health(ctx context.Context) (*Health, error) {
 	r.Header.Set("User-Agent", c.agent)
 	var carried atomic.Bool
 	start := time.Now()
-	response, err := c.transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	response, err := c.inUse().RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { carried.Store(true) },
 	})))
 	if err != nil {

@@ -41,9 +41,6 @@ func (c *Client) send(ctx context.Context, q call) (*answer, error) {
 		if err := c.sleep(ctx, delay); err != nil {
 			return nil, fmt.Errorf("%s %s: %w (while waiting to repeat it: %v)", q.method, c.path(q), err, failure)
 		}
-		if failure.Status == 0 {
-			c.transport.CloseIdleConnections() // the next attempt shall not meet the connection that did not answer
-		}
 	}
 }
 

@@ -72,6 +72,28 @@ func (c *Client) secureConnections(api string) error {
 	return nil
 }
 
+// inUse is the transport for new requests.
+func (c *Client) inUse() *http.Transport {
+	c.used.Lock()
+	defer c.used.Unlock()
+	return c.transport
+}
+
+// leave makes new requests open new connections: one of t's has not answered in time, and HTTP/2 would go on using it. What waits
+// on them still may be answered, so they are not closed.
+func (c *Client) leave(t *http.Transport) {
+	c.used.Lock()
+	defer c.used.Unlock()
+	if c.transport != t {
+		return // somebody else has left it
+	}
+	if c.left != nil {
+		c.left.CloseIdleConnections()
+	}
+	c.transport, c.left = t.Clone(), t
+	t.CloseIdleConnections()
+}
+
 // checkScheme refuses what would show the token to the network.
 func checkScheme(api *url.URL) error {
 	switch api.Scheme {
