@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +114,40 @@ func (e *examination) gnupgHome(context.Context) {
 		e.warn(area, "GNUPGHOME", fmt.Sprintf("%s can be used by others (mode %04o)", home, info.Mode().Perm()), "chmod 700 "+home)
 	default:
 		e.ok(area, "GNUPGHOME", home)
+		e.agent(filepath.Join(home, "S.gpg-agent"))
 	}
+}
+
+// agent greets the gpg-agent behind a socket. gpg starts one by itself where there is none; one that does not answer keeps gpg
+// waiting.
+func (e *examination) agent(socket string) {
+	const area = "gpg"
+	info, err := os.Stat(socket)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return // elsewhere (a socket folder of the system, a redirection), or not yet
+	}
+	if err := greet(socket); err != nil {
+		e.problem(area, "agent", fmt.Sprintf("nobody answers at %s: %v", socket, err),
+			`signkit gpg kill, then eval "$(signkit gpg init)" in the environment that signs`)
+		return
+	}
+	e.ok(area, "agent", "answers")
+}
+
+func greet(socket string) error {
+	conn, err := net.DialTimeout("unix", socket, bridgeTimeout)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(bridgeTimeout)); err != nil {
+		return err
+	}
+	greeting, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.HasPrefix(greeting, "OK") {
+		err = fmt.Errorf("no greeting but %q", strings.TrimSpace(greeting))
+	}
+	return err
 }
 
 func (e *examination) gpgPrograms(ctx context.Context) {
