@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +28,8 @@ type ciJob struct {
 	env    map[string]string // that the system or the template sets
 	script string
 	start  func(*workplace, ciJob, []string, string) result
-	shards int // containers that share the files
+	shards int  // containers that share the files
+	all    bool // run it in every release's image, not only in the one that the template names
 }
 
 var ciFiles = []string{"a.tar.gz", "b.txt", "c.bin", "d.zip", "e.txt"}
@@ -46,8 +49,12 @@ func TestCITemplates(t *testing.T) {
 				w.missing("dist/" + file + ".asc")
 			}
 			for shard := range max(job.shards, 1) {
-				if got := w.runJob(job, shard); got.code != 0 {
+				got := w.runJob(job, shard)
+				if got.code != 0 {
 					w.Fatalf("the script of %s ended with %d", job.name, got.code)
+				}
+				if strings.Contains(got.stderr, "is not a setting") {
+					w.Errorf("signkit takes a variable of %s for a setting", job.name)
 				}
 			}
 			if got := w.tool("signkit", "gpg", "export", w.key, "--output", "public.asc"); got.code != 0 {
@@ -68,11 +75,12 @@ func TestCIInputsAreNoCommands(t *testing.T) {
 	s := need(t)
 	s.needImage(t, "debian-13")
 	for _, job := range ciJobs(t) {
-		for _, name := range []string{"SIGNKIT_FILES", "FILES"} { // of the two that have inputs
+		for _, name := range []string{"SIGN_FILES", "FILES"} { // of the two that have inputs
 			if _, has := job.env[name]; !has {
 				continue
 			}
 			job.name += "-inputs"
+			job.all = false
 			job.env[name] = "dist/b.txt; touch /work/made $(touch made) `touch made`"
 			s.each(t, s.ciCells(job), func(w *workplace) {
 				w.inFolder("dist", ciFiles...)
@@ -86,10 +94,30 @@ func TestCIInputsAreNoCommands(t *testing.T) {
 	}
 }
 
-// ciCells is the cell of a template: its own image and user.
+// TestComponentInputs: GitLab puts inputs into the text of the component, so each must refuse what ends a word of YAML.
+func TestComponentInputs(t *testing.T) {
+	good := map[string]string{"key": "my-project/gpg-release", "files": "dist/*.rpm dist/app_[!a-c]-1.0~rc1+b1.tar.?z dist/$CI_COMMIT_TAG/${NAME}",
+		"keep": "dist/", "stage": "sign", "image": "registry.example.com:5000/signkit:debian-13@sha256:00", "jobs": "8"}
+	if _, err := fillComponent(t, good); err != nil {
+		t.Error(err)
+	}
+	for name, value := range good {
+		for _, hostile := range []string{`"`, `\`, "\n", "\r", "\n  script: [id]\n", `", script: [id], x: "`, "'", "`id`", "$(id)", ";id", "|id", "&id", ">x", "<x"} {
+			for _, bad := range []string{value + hostile, hostile + value} {
+				inputs := maps.Clone(good)
+				inputs[name] = bad
+				if _, err := fillComponent(t, inputs); err == nil {
+					t.Errorf("the component takes %q as %s", bad, name)
+				}
+			}
+		}
+	}
+}
+
+// ciCells are the cells of a template: its own image, or all, and its user.
 func (s *setup) ciCells(job ciJob) []cell {
 	return slices.DeleteFunc(s.inAll([]user{job.user}, cell{sample: "git", form: "ci-" + job.name, key: "demo/gpg-rsa-4096"}),
-		func(c cell) bool { return c.image.Name != "debian-13" })
+		func(c cell) bool { return c.image.Name != "debian-13" && !job.all })
 }
 
 // runJob runs a job's script with the service's settings. The templates name a key and a registry of nobody.
@@ -100,7 +128,9 @@ func (w *workplace) runJob(job ciJob, shard int, more ...string) result {
 	for name, value := range job.env {
 		env = append(env, name+"="+strings.ReplaceAll(value, "my-project/gpg-release", w.key))
 	}
-	env = append(env, fmt.Sprintf("JOB_COMPLETION_INDEX=%d", shard))
+	// The images hide warnings.
+	env = append(env, fmt.Sprintf("JOB_COMPLETION_INDEX=%d", shard), "SIGNPATH_LOG_CONSOLE_LEVEL=warning")
+	job.image = strings.Replace(job.image, "debian-13", w.image.Name, 1)
 	return job.start(w, job, w.service.settings(append(env, more...)...), script)
 }
 
@@ -117,9 +147,33 @@ func inPod(w *workplace, job ciJob, env []string, script string) result {
 func inGitLab(w *workplace, job ciJob, env []string, script string) result {
 	const findShell = "if [ -x /usr/local/bin/bash ]; then exec /usr/local/bin/bash; elif [ -x /usr/bin/bash ]; then exec /usr/bin/bash; " +
 		"elif [ -x /bin/bash ]; then exec /bin/bash; elif [ -x /bin/sh ]; then exec /bin/sh; else exit 1; fi"
-	arguments := append([]string{"run", "--rm", "--interactive"}, w.dockerOptions(job, env)...)
+	env, variables := w.fileVariable(env, "SIGNPATH_API_TOKEN")
+	arguments := append([]string{"run", "--rm", "--interactive", "--volume", variables + ":" + job.folder + ".tmp"}, w.dockerOptions(job, env)...)
 	arguments = append(arguments, "signkit:"+job.image, "sh", "-c", findShell)
 	return w.docker(env, "set -eo pipefail\nset +o noclobber\numask 0000\n: | eval "+quote("cd "+job.folder+"\n"+script)+"\nexit 0\n", arguments...)
+}
+
+// fileVariable makes a variable one of GitLab's type "File", as the templates advise: NAME_FILE is the path of a file beside the
+// project, and the umask has made that readable for all. It returns the folder, too.
+func (w *workplace) fileVariable(env []string, name string) ([]string, string) {
+	w.Helper()
+	folder, file := w.TempDir(), name+"_FILE"
+	var list []string
+	for _, v := range env {
+		value, is := strings.CutPrefix(v, name+"=")
+		if !is {
+			list = append(list, v)
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(value), 0o666); err != nil {
+			w.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(folder, file), 0o666); err != nil {
+			w.Fatal(err)
+		}
+		list = append(list, file+"="+"/builds/group/project.tmp/"+file)
+	}
+	return list, folder
 }
 
 // inGitHub is a container job of GitHub: the container idles, and each step is another shell in it.
@@ -271,7 +325,7 @@ func ciJobs(t *testing.T) []ciJob {
 	pod := kubernetes.Spec.Template.Spec.Containers[0]
 	podEnv := map[string]string{}
 	for _, v := range pod.Env {
-		if v.Name == "SHARES" || v.Name == "SIGNKIT_KEY" {
+		if v.Name == "SHARES" || v.Name == "SIGN_KEY" {
 			podEnv[v.Name] = v.Value
 		}
 	}
@@ -288,11 +342,11 @@ func ciJobs(t *testing.T) []ciJob {
 	}
 	return []ciJob{
 		{name: "gitlab", image: tagOf(t, gitlab.Sign.Image), user: user{name: "root"}, folder: "/builds/group/project",
-			env: gitlab.Sign.Variables, script: strings.Join(gitlab.Sign.Script, "\n"), start: inGitLab},
+			env: gitlab.Sign.Variables, script: strings.Join(gitlab.Sign.Script, "\n"), start: inGitLab, all: true},
 		gitlabComponent(t),
 		{name: "github-container", image: tagOf(t, github.Jobs["sign-in-container"].Container.Image), user: user{name: "root"},
 			folder: "/__w/project/project", env: map[string]string{"HOME": "/github/home", "GITHUB_ACTIONS": "true", "CI": "true"},
-			script: steps["sign-in-container"], start: inGitHub},
+			script: steps["sign-in-container"], start: inGitHub, all: true},
 		{name: "github-docker-run", user: user{name: "root"}, script: steps["sign-with-docker-run"], start: onGitHubRunner},
 		githubAction(t),
 		{name: "kubernetes", image: tagOf(t, pod.Image), user: user{name: "pod", id: "10001:0", readOnly: true}, folder: "/release",
@@ -302,56 +356,64 @@ func ciJobs(t *testing.T) []ciJob {
 	}
 }
 
-// gitlabComponent is the component with its inputs filled in, as GitLab does it: in the values, after the YAML was read.
+// gitlabComponent is the component's job, with a variable of GitLab's among its inputs.
 func gitlabComponent(t *testing.T) ciJob {
 	t.Helper()
-	file, err := os.Open(filepath.Join(root, "samples", "ci", "gitlab-component", "templates", "sign.yml"))
+	text, err := fillComponent(t, map[string]string{"key": "my-project/gpg-release", "files": "dist/*.txt dist/$CI_COMMIT_TAG.* dist/[cd].*"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	var spec struct {
-		Spec struct {
-			Inputs map[string]struct{ Default string }
-		}
-	}
 	var jobs map[string]struct {
 		Image     string
-		Variables map[string]any
+		Variables map[string]string
 		Script    []string
 	}
-	decoder := yaml.NewDecoder(file)
-	if err := errors.Join(decoder.Decode(&spec), decoder.Decode(&jobs)); err != nil || len(jobs) != 1 {
-		t.Fatalf("the component has %d jobs: %v", len(jobs), err)
+	if err := yaml.Unmarshal([]byte(text), &jobs); err != nil {
+		t.Fatal(err)
 	}
-	inputs := map[string]string{"key": "my-project/gpg-release", "files": "dist/*.txt dist/a* dist/[cd].*"}
+	job, found := jobs["signkit my-project/gpg-release"]
+	if !found || len(jobs) != 1 {
+		t.Fatalf("the component has other jobs than this test knows:\n%s", text)
+	}
+	for name, value := range job.Variables { // the runner looks for variables in variables
+		job.Variables[name] = os.Expand(value, func(name string) string { return map[string]string{"CI_COMMIT_TAG": "a"}[name] })
+	}
+	return ciJob{name: "gitlab-component", image: tagOf(t, job.Image), user: user{name: "root"}, folder: "/builds/group/project",
+		env: job.Variables, script: strings.Join(job.Script, "\n"), start: inGitLab}
+}
+
+// fillComponent checks the inputs, and puts them into the component's text before that is read as YAML, as GitLab does.
+func fillComponent(t *testing.T, given map[string]string) (string, error) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "samples", "ci", "gitlab-component", "templates", "sign.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, pipeline, _ := strings.Cut(string(text), "\n---\n")
+	var spec struct {
+		Spec struct {
+			Inputs map[string]struct{ Type, Regex, Default string }
+		}
+	}
+	if err := yaml.Unmarshal([]byte(header), &spec); err != nil {
+		t.Fatal(err)
+	}
+	_, script, _ := strings.Cut(pipeline, "\n  script:\n")
+	if script, _, _ = strings.Cut(script, "\n  artifacts:"); script == "" || strings.Contains(script, "$[[") {
+		t.Errorf("an input is text of the script: %s", script)
+	}
 	for name, input := range spec.Spec.Inputs {
-		if _, given := inputs[name]; !given {
-			inputs[name] = input.Default
+		value := cmp.Or(given[name], input.Default)
+		pattern := input.Regex
+		if input.Type == "number" {
+			pattern = `\A[0-9.]+\z`
 		}
+		if matches, err := regexp.MatchString(pattern, value); err != nil || pattern == "" || value == "" || !matches {
+			return "", fmt.Errorf("%s: %q does not match %q (%v)", name, value, pattern, err)
+		}
+		pipeline = strings.ReplaceAll(pipeline, "$[[ inputs."+name+" ]]", value)
 	}
-	fill := func(text string) string {
-		for name, value := range inputs {
-			text = strings.ReplaceAll(text, "$[[ inputs."+name+" ]]", value)
-		}
-		return text
-	}
-	for _, job := range jobs {
-		env := map[string]string{}
-		for name, value := range job.Variables {
-			if long, is := value.(map[string]any); is {
-				value = long["value"]
-			}
-			env[name] = fill(fmt.Sprint(value))
-		}
-		script := strings.Join(job.Script, "\n")
-		if strings.Contains(script, "$[[") {
-			t.Errorf("an input is text of the script: %s", script)
-		}
-		return ciJob{name: "gitlab-component", image: tagOf(t, fill(job.Image)), user: user{name: "root"}, folder: "/builds/group/project",
-			env: env, script: script, start: inGitLab}
-	}
-	panic("there is one job")
+	return pipeline, nil
 }
 
 // githubAction is the step of the composite action with its inputs filled in.
