@@ -191,19 +191,41 @@ static void note_loss(void)
 		explain_start();
 }
 
+/* hung_up tells a socket whose other end is closed from one that is silent. */
+static bool hung_up(const struct conn *conn)
+{
+	char peek;
+	ssize_t got = recv(conn->socket.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT);
+	return got == 0 || (got < 0 && errno != EAGAIN);
+}
+
+/* explain_loss is for a person who sees "device error": what has written the other lines is gone. */
+static void explain_loss(bool ended)
+{
+	static const char advice[] = "a signature that was asked for may have been made";
+	if (ended)
+		complain("signkit: the token process has ended during a call (was it killed, or is there too little memory?); %s", advice);
+	else
+		complain("signkit: the token process has been silent for %d s; %s", WIRE_SILENCE / 1000, advice);
+}
+
 /* lose notes that the token process does not answer any more, and says what the call returns. */
 static CK_RV lose(const struct conn *conn)
 {
 	CK_RV rv = CKR_DEVICE_ERROR;
+	bool ours = is_ours(&conn->socket), ended = ours && hung_up(conn), explain = false;
 	pthread_mutex_lock(&lock);
 	if (conn->place != LISTED) {
 		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	} else if (state == READY) {
+		explain = answered && ours; /* else the host has closed the socket, or the start is what failed */
 		note_loss();
 	} else if (state == ENDING || state == DOWN) {
 		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	}
 	pthread_mutex_unlock(&lock);
+	if (explain)
+		explain_loss(ended);
 	return rv;
 }
 
@@ -720,14 +742,6 @@ static bool refused(const struct conn *conn)
 	alive = alive && conn->place == LISTED && state == READY && control_open();
 	pthread_mutex_unlock(&lock);
 	return alive;
-}
-
-/* hung_up tells a socket whose other end is closed from one that is silent. */
-static bool hung_up(const struct conn *conn)
-{
-	char peek;
-	ssize_t got = recv(conn->socket.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT);
-	return got == 0 || (got < 0 && errno != EAGAIN);
 }
 
 /* failed says what a call returns whose socket failed: before the greeting it may be that this one was refused. */
