@@ -49,7 +49,7 @@ type result struct {
 }
 
 // quickJava leaves out the compiler that pays for programs that run for long: keytool and jarsigner take half the time.
-const quickJava = "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1"
+const quickJava = "JAVA_TOOL_OPTIONS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 // run runs c and returns how it ended. If the test fails later, its output and the command that repeats it are logged.
 func (s *setup) run(t *testing.T, c container) result {
