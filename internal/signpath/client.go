@@ -186,14 +186,6 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 // attempt makes one HTTP request, within the time limit unless that is 0, and reads all of
 // the answer. Anything but a 2xx answer is an *Error.
 func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*answer, *Error) {
-	if err := c.acquire(ctx); err != nil {
-		return nil, c.connectionError(q, err, false)
-	}
-	defer c.release()
-	// Whoever has waited for the others must see the pause that one of them was asked for.
-	if err := c.waitPause(ctx); err != nil {
-		return nil, c.connectionError(q, err, false)
-	}
 	if limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -206,11 +198,6 @@ func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*ans
 		return nil, c.connectionError(q, err, sent)
 	}
 	c.debug(ctx, "answer", q, "status", a.status, "bytes", len(a.body), "duration", time.Since(start))
-	if a.status == http.StatusTooManyRequests && c.cfg.Timeouts.RetryCount > 0 {
-		if asked, ok := retryAfter(a.header.Get("Retry-After"), c.now()); ok {
-			c.pause.extend(c.now().Add(asked)) // before the next one gets this one's place
-		}
-	}
 	if a.status < 200 || a.status > 299 {
 		return nil, c.statusError(q, a)
 	}

@@ -3,7 +3,9 @@ package signpath
 import (
 	"context"
 	"crypto"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -84,43 +86,120 @@ func TestConnectionWithoutAnswersIsGivenUp(t *testing.T) {
 	}
 }
 
-// TestTooManyRequestsHoldsThoseWhoWait: calls that wait for their turn see the pause that another was asked for.
+// TestTooManyRequestsHoldsThoseWhoWait: calls that wait for their turn see the pause that another was asked for, or that it chose,
+// however long its record takes to be written.
 func TestTooManyRequestsHoldsThoseWhoWait(t *testing.T) {
-	s := newService(t, true)
-	var asked, sleeping, early atomic.Int32
-	over := make(chan struct{}) // the pause
-	signs := signHashHandler(t)
-	s.handle("POST", "SigningRequests/SignHash", func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		select {
-		case <-over:
-			signs(w, r)
-		default:
-			w.Header().Set("Retry-After", "20")
-			w.WriteHeader(http.StatusTooManyRequests)
-		}
-	})
-	cfg := s.config()
-	cfg.MaxParallel = 2
-	c := newTestClient(t, cfg)
-	c.Client.sleep = func(ctx context.Context, d time.Duration) error {
-		if sleeping.Add(1) == 4 { // the two that were put off, and the two that got their places
-			early.Store(asked.Load())
-			close(over)
-		}
-		<-over
-		return c.clock.sleep(ctx, d)
-	}
-	var group sync.WaitGroup
-	for range 20 {
-		group.Go(func() {
-			if _, err := c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
-				t.Error(err)
+	for _, retryAfter := range []string{"20", ""} {
+		t.Run("Retry-After="+retryAfter, func(t *testing.T) {
+			s := newService(t, true)
+			var asked, sleeping, early atomic.Int32
+			over := make(chan struct{}) // the pause
+			signs := signHashHandler(t)
+			s.handle("POST", "SigningRequests/SignHash", func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				select {
+				case <-over:
+					signs(w, r)
+				default:
+					if retryAfter != "" {
+						w.Header().Set("Retry-After", retryAfter)
+					}
+					w.WriteHeader(http.StatusTooManyRequests)
+				}
+			})
+			cfg := s.config()
+			cfg.MaxParallel = 2
+			c := newTestClient(t, cfg, func(o *Options) {
+				o.Logger = slog.New(slog.NewTextHandler(slowWriter{}, nil))
+			})
+			c.Client.sleep = func(ctx context.Context, d time.Duration) error {
+				if sleeping.Add(1) == 4 { // the two that were put off, and the two that got their places
+					early.Store(asked.Load())
+					close(over)
+				}
+				<-over
+				return c.clock.sleep(ctx, d)
+			}
+			var group sync.WaitGroup
+			for range 20 {
+				group.Go(func() {
+					if _, err := c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			group.Wait()
+			if early.Load() != 2 || asked.Load() != 22 {
+				t.Errorf("%d requests in the pause and %d in all, want 2 and 22", early.Load(), asked.Load())
 			}
 		})
 	}
+}
+
+// slowWriter is a console that takes its time.
+type slowWriter struct{}
+
+func (slowWriter) Write(record []byte) (int, error) {
+	time.Sleep(100 * time.Millisecond)
+	return len(record), nil
+}
+
+// TestLast429HoldsTheOthers: a call without attempts left passes the service's wish on.
+func TestLast429HoldsTheOthers(t *testing.T) {
+	s := newService(t, true)
+	s.handle("POST", "SigningRequests/SignHash", failing(t, http.Header{"Retry-After": {"20"}}, 429, 429))
+	cfg := s.config()
+	cfg.Timeouts.RetryCount = 1
+	c := newTestClient(t, cfg)
+	sign := func() error {
+		_, err := c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256)
+		return err
+	}
+	if err := sign(); err == nil {
+		t.Fatal("signed, though the service refused twice")
+	}
+	if err := sign(); err != nil {
+		t.Fatal(err)
+	}
+	if waits := c.clock.waits(); len(waits) != 2 || waits[1] != 20*time.Second {
+		t.Errorf("waits %v, want 20s before the second attempt and 20s before the next call", waits)
+	}
+}
+
+// TestSlowAnswerBesideATimeOut: an answer that takes long is waited for on its connection, though another request on that
+// connection timed out and the next ones take a new one.
+func TestSlowAnswerBesideATimeOut(t *testing.T) {
+	s := newService(t, true)
+	signs, n := signHashHandler(t), atomic.Int32{}
+	slow, third := make(chan struct{}), make(chan struct{})
+	s.handle("POST", "SigningRequests/SignHash", func(w http.ResponseWriter, r *http.Request) {
+		switch n.Add(1) {
+		case 1:
+			close(slow)
+			<-third
+			signs(w, r)
+		case 2:
+			signs(w, r)
+			close(third)
+		}
+	})
+	s.handle("GET", "Cryptoki/MySigningPolicies", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	c := newTestClient(t, s.config())
+	sign := func() {
+		if _, err := c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
+			t.Error(err)
+		}
+	}
+	var group sync.WaitGroup
+	group.Go(sign)
+	<-slow
+	policies := call{method: "GET", path: "Cryptoki/MySigningPolicies"}
+	if _, failure := c.attempt(t.Context(), policies, 200*time.Millisecond); failure == nil || !errors.Is(failure, ErrTimeout) {
+		t.Errorf("the request without an answer: %v", failure)
+	}
+	sign()
 	group.Wait()
-	if early.Load() != 2 || asked.Load() != 22 {
-		t.Errorf("%d requests in the pause and %d in all, want 2 and 22", early.Load(), asked.Load())
+	if connections := s.connections.Load(); n.Load() != 2 || connections != 2 {
+		t.Errorf("%d requests for a signature on %d connections, want 2 on 2", n.Load(), connections)
 	}
 }

@@ -23,25 +23,53 @@ const (
 func (c *Client) send(ctx context.Context, q call) (*answer, error) {
 	b := c.newBackoff()
 	for {
-		a, failure := c.attempt(ctx, q, b.attemptTime())
+		a, delay, failure := c.step(ctx, q, b)
 		if failure == nil {
 			return a, nil
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%s %s: %w", q.method, c.path(q), ctx.Err())
 		}
-		delay, again := b.next(failure)
-		if !again {
+		if delay == noRetry {
 			return nil, b.final(failure)
 		}
 		c.announce(q, b, failure, delay)
-		if failure.Status == http.StatusTooManyRequests {
-			c.pause.extend(c.now().Add(delay))
-		}
 		if err := c.sleep(ctx, delay); err != nil {
 			return nil, fmt.Errorf("%s %s: %w (while waiting to repeat it: %v)", q.method, c.path(q), err, failure)
 		}
 	}
+}
+
+// noRetry is the delay after a failure that is final.
+const noRetry time.Duration = -1
+
+// step makes one attempt, in the place of one of the calls that may be under way at once, and
+// decides on the wait after a failure. A pause is set before the place is given away, so that
+// no call that waited for it goes out in the pause.
+func (c *Client) step(ctx context.Context, q call, b *backoff) (*answer, time.Duration, *Error) {
+	if err := c.acquire(ctx); err != nil {
+		return nil, noRetry, c.connectionError(q, err, false)
+	}
+	defer c.release()
+	if err := c.waitPause(ctx); err != nil {
+		return nil, noRetry, c.connectionError(q, err, false)
+	}
+	a, failure := c.attempt(ctx, q, b.attemptTime())
+	if failure == nil {
+		return a, 0, nil
+	}
+	delay, again := b.next(failure)
+	if failure.Status == http.StatusTooManyRequests && c.cfg.Timeouts.RetryCount > 0 {
+		pause := delay
+		if !again { // the others have attempts left
+			pause, _ = retryAfter(failure.retryAfter, c.now())
+		}
+		c.pause.extend(c.now().Add(pause))
+	}
+	if !again {
+		return nil, noRetry, failure
+	}
+	return nil, delay, failure
 }
 
 func (c *Client) announce(q call, b *backoff, e *Error, delay time.Duration) {
