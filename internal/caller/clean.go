@@ -42,7 +42,7 @@ const deepest = 8
 // cleanArguments cleans the words of a command, or of a script that is one argument.
 func cleanArguments(args []string, depth int) []string {
 	cleaned := make([]string, len(args))
-	var letters []string // one-letter options with secrets, of the programs seen so far
+	var letters []string // options with secrets, of the programs seen so far
 	hide := 0            // so many of the next words are secret
 	for i, arg := range args {
 		text, next := cleanArgument(arg, letters, depth)
@@ -61,7 +61,7 @@ func cleanArguments(args []string, depth int) []string {
 
 // cleanArgument cleans one word, and says how many of the words after it are secret.
 func cleanArgument(arg string, letters []string, depth int) (text string, next int) {
-	if option := letterOption(arg, letters); option == arg && option != "" {
+	if option := secretOption(arg, letters); option == arg && option != "" {
 		return arg, 1
 	} else if option != "" {
 		return option + redacted, 0
@@ -85,14 +85,20 @@ func cleanArgument(arg string, letters []string, depth int) (text string, next i
 	return cleanText(arg, depth), 0
 }
 
-// cleanText cleans what is no option: a script, word by word, or a single word.
+// cleanText cleans what is no option: a single word, or a script, word by word; in both then what looks like JSON or a program.
 func cleanText(text string, depth int) string {
-	if !strings.ContainsFunc(text, unicode.IsSpace) {
-		return cleanWord(text)
-	}
-	if depth >= deepest {
+	switch {
+	case !strings.ContainsFunc(text, unicode.IsSpace):
+		text = cleanWord(text)
+	case depth >= deepest:
 		return redacted
+	default:
+		text = cleanScript(text, depth)
 	}
+	return cleanQuoted(text)
+}
+
+func cleanScript(text string, depth int) string {
 	words := splitWords(text)
 	plain := make([]string, len(words))
 	for i, w := range words {
@@ -143,13 +149,15 @@ func program(word string) string {
 }
 
 // secretLetters returns the one-letter options of a program that carry secrets; elsewhere
-// the same letters are harmless.
+// the same letters are harmless. What begins with "=" is all that follows the option's first dash.
 func secretLetters(program string) []string {
 	switch program {
 	case "pkcs11-tool", "sshpass", "docker", "podman", "buildah", "helm", "oras":
 		return []string{"p"}
 	case "curl":
-		return []string{"u", "U"}
+		return []string{"u", "U", "=-user", "=-proxy-user", "=-tlsuser", "=-proxy-tlsuser"}
+	case "ssh-keygen":
+		return []string{"N", "P"}
 	case "yubico-piv-tool":
 		return []string{"P", "N", "k"}
 	case "gpg-preset-passphrase":
@@ -160,14 +168,21 @@ func secretLetters(program string) []string {
 	return nil
 }
 
-// letterOption returns the part of the word up to and with a secret's letter: "-p" of
-// "-pX", "-lp" of "-lp".
-func letterOption(arg string, letters []string) string {
-	if !isOption(arg) || arg[1] == '-' {
+// secretOption returns the part of the word up to and with an option of letters: "-p" of
+// "-pX", "-lp" of "-lp", "--user=" of "--user=X".
+func secretOption(arg string, letters []string) string {
+	if !isOption(arg) {
 		return ""
 	}
-	if slices.Contains(letters, "="+arg[1:]) {
-		return arg
+	name, _, given := strings.Cut(arg, "=")
+	if slices.Contains(letters, "="+name[1:]) {
+		if given {
+			name += "="
+		}
+		return name
+	}
+	if arg[1] == '-' {
+		return ""
 	}
 	for i := 1; i < len(arg) && unicode.IsLetter(rune(arg[i])); i++ {
 		if slices.Contains(letters, arg[i:i+1]) {

@@ -76,10 +76,12 @@ func authScheme(word string) bool {
 var (
 	organizationToken = compiled(`(?i)([0-9a-f]{8}(?:(?:-|%2d)[0-9a-f]{4}){3}(?:-|%2d)[0-9a-f]{12}(?::|%3a)).+`)
 	userInfo          = compiled(`(://)[^/?#]*@`)
-	opensslSource     = compiled(`(?i)(^|[^a-z0-9])(pass|pin|secret|hexkey|hexpass|hexsecret):.+`)
+	opensslSource     = compiled(`(?i)((?:^|[^a-z0-9])(?:pass|pin|secret|hexkey|hexpass|hexsecret)|^key):.+`)
 	queryParameter    = compiled(`([?&])([A-Za-z0-9_.-]+)=([^&#]*)`)
 	authorization     = compiled(`(?i)(authorization(?::|%3a)).+`)
 	pinValue          = compiled(`(?i)pin-value(?:=|%3d)`)
+	quotedName        = compiled("[\"']([A-Za-z0-9_.-]+)\\\\*[\"'][\\])]*\\s*[:=,]\\s*")
+	openingQuote      = compiled("^\\\\*[\"']")
 	attribute         = compiled(`^(?:[?&;]|%3[fb]|%26)[A-Za-z][A-Za-z0-9-]*(?:=|%3[dD])`)
 )
 
@@ -95,7 +97,7 @@ func cleanWord(s string) string {
 	s = cleanPINValue(s)
 	s = organizationToken().ReplaceAllString(s, "${1}"+redacted)
 	s = userInfo().ReplaceAllString(s, "${1}"+redacted+"@")
-	s = opensslSource().ReplaceAllString(s, "${1}${2}:"+redacted)
+	s = opensslSource().ReplaceAllString(s, "${1}:"+redacted)
 	s = authorization().ReplaceAllString(s, "${1}"+redacted)
 	if !strings.Contains(s, "://") {
 		return s // in a PKCS#11 URI token= is a label
@@ -132,4 +134,46 @@ func cleanPINValue(s string) string {
 
 func beginsAttribute(s string) bool {
 	return strings.IndexByte("?&;%", s[0]) >= 0 && attribute().MatchString(s)
+}
+
+// cleanQuoted replaces what follows the quoted name of a secret: in JSON ("token": "X"), in programs (environ["TOKEN"] = "X") and in
+// lists of arguments ("--pin", "X"). Quotes may be behind backslashes, as in a script in a script.
+func cleanQuoted(s string) string {
+	if !strings.ContainsAny(s, "\"'") {
+		return s
+	}
+	var b strings.Builder
+	for at := quotedName().FindStringSubmatchIndex(s); at != nil; at = quotedName().FindStringSubmatchIndex(s) {
+		end := at[3] // where the next one may begin: a value can be a name, too
+		if secretName(s[at[2]:at[3]]) {
+			quote, value := quotedValue(s[at[1]:])
+			b.WriteString(s[:at[1]] + quote + redacted)
+			s = s[at[1]+len(quote)+value:]
+			continue
+		}
+		b.WriteString(s[:end])
+		s = s[end:]
+	}
+	return b.String() + s
+}
+
+// quotedValue returns the quote that s begins with, and the length of what stands inside; without a quote the length of the first word.
+func quotedValue(s string) (quote string, length int) {
+	quote = openingQuote().FindString(s)
+	if quote == "" {
+		if end := strings.IndexAny(s, " \t\r\n,;)}"); end >= 0 {
+			return "", end
+		}
+		return "", len(s)
+	}
+	inside := s[len(quote):]
+	for at := 0; ; at++ {
+		found := strings.Index(inside[at:], quote)
+		if found < 0 {
+			return quote, len(inside)
+		}
+		if at += found; at == 0 || inside[at-1] != '\\' {
+			return quote, at
+		}
+	}
 }
