@@ -130,12 +130,17 @@ static bool send_control(const void *data, size_t size, int descriptor)
 		header->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
 	}
-	int64_t deadline = now_ms() + WIRE_SILENCE;
-	ssize_t sent;
-	do
-		sent = sendmsg(control.fd, &message, MSG_NOSIGNAL);
-	while (sent < 0 && (errno == EINTR || errno == EAGAIN) && now_ms() < deadline);
-	return sent == (ssize_t)size;
+	/* The wait is ours, not the socket's: a host may have made it non-blocking. */
+	for (int64_t limit = now_ms() + WIRE_SILENCE;;) {
+		ssize_t sent = sendmsg(control.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent >= 0)
+			return sent == (ssize_t)size;
+		int64_t left = limit - now_ms();
+		if ((errno != EINTR && errno != EAGAIN) || left <= 0)
+			return false;
+		if (errno == EAGAIN)
+			poll(&(struct pollfd){.fd = control.fd, .events = POLLOUT}, 1, (int)left);
+	}
 }
 
 static struct wire_hello hello(void)
