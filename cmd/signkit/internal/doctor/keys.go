@@ -1,54 +1,51 @@
 package doctor
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp"
-
+	"signkit/internal/pgpkey"
 	"signkit/internal/signpath"
 )
 
 // keyQuality compares keys with what verifiers accept, and looks at their ends.
 func (e *examination) keyQuality(ctx context.Context) {
 	for _, key := range e.keys {
-		e.strength(key)
+		e.strength(key.ID(), key.Public(), key.IsGPG())
 		e.expiry(ctx, key)
 	}
 }
 
 // strength knows the limits of apt, rpm and Java (see docs: GPG, "Which key").
-func (e *examination) strength(key *signpath.Key) {
+func (e *examination) strength(id string, public crypto.PublicKey, gpg bool) {
 	const area = "keys"
-	switch public := key.Public().(type) {
+	switch public := public.(type) {
 	case *rsa.PublicKey:
 		bits := public.N.BitLen()
 		text := fmt.Sprintf("RSA %d", bits)
 		switch {
 		case bits < 2048:
-			e.problem(area, key.ID(), text+": rpm from 4.20 on, apt of Debian 13 and RHEL refuse it", "give the signing policy a key of 3072 bits or more")
-		case bits < 3072 && key.IsGPG():
-			e.warn(area, key.ID(), text+": apt accepts this size until 2030-02-01", "choose 3072 bits or more for a new key")
+			e.problem(area, id, text+": rpm from 4.20 on, apt of Debian 13 and RHEL refuse it", "give the signing policy a key of 3072 bits or more")
+		case bits < 3072 && gpg:
+			e.warn(area, id, text+": apt accepts this size until 2030-02-01", "choose 3072 bits or more for a new key")
 		default:
-			e.ok(area, key.ID(), text)
+			e.ok(area, id, text)
 		}
 	case *ecdsa.PublicKey:
 		text := public.Curve.Params().Name
-		if key.IsGPG() {
-			e.warn(area, key.ID(), text+": rpm before 4.20 (Debian 11 and 12, RHEL 8 and 9) cannot check it", "for rpm packages choose an RSA key")
+		if gpg {
+			e.warn(area, id, text+": rpm before 4.20 (Debian 11 and 12, RHEL 8 and 9) cannot check it", "for rpm packages choose an RSA key")
 			return
 		}
-		e.ok(area, key.ID(), text)
+		e.ok(area, id, text)
 	default:
-		e.warn(area, key.ID(), fmt.Sprintf("a key of type %T", public), "choose RSA or a NIST curve")
+		e.warn(area, id, fmt.Sprintf("a key of type %T", public), "choose RSA or a NIST curve")
 	}
 }
 
@@ -66,33 +63,26 @@ func (e *examination) expiry(ctx context.Context, key *signpath.Key) {
 		e.problem(area, key.ID()+" public key", cause(err), hint(err, "gpg cannot use this key; make a public key with: signkit gpg create "+key.ID()))
 		return
 	}
-	from, until, err := validity(data)
-	if err != nil {
-		e.problem(area, key.ID()+" public key", err.Error(), "make a new one with: signkit gpg create "+key.ID())
-		return
-	}
-	e.ends(key.ID()+" GPG key", from, until, "signkit gpg extend "+key.ID()+" --expires DATE")
+	e.gpgPublicKey(key.ID(), key.Public(), data)
 }
 
-// validity reads creation and end of a transferable public key, armored or not; a zero end
-// is none.
-func validity(data []byte) (from, until time.Time, err error) {
-	keys, err := openpgp.ReadKeyRing(bytes.NewReader(data))
+// gpgPublicKey looks at the transferable public key that the service has for a key pair.
+func (e *examination) gpgPublicKey(id string, public crypto.PublicKey, data []byte) {
+	const area = "keys"
+	key, err := pgpkey.Parse(data)
 	if err != nil {
-		keys, err = openpgp.ReadArmoredKeyRing(bytes.NewReader(data))
+		e.problem(area, id+" public key", err.Error(), "make a new one with: signkit gpg create "+id)
+		return
 	}
-	if err != nil || len(keys) == 0 {
-		return from, until, fmt.Errorf("the service sent no OpenPGP key: %w", err)
+	if _, _, err := key.Signing(public); err != nil {
+		e.problem(area, id+" public key", err.Error(), "make a new one with: signkit gpg create "+id)
+		return
 	}
-	from = keys[0].PrimaryKey.CreationTime
-	identity := keys[0].PrimaryIdentity()
-	if identity == nil || identity.SelfSignature == nil {
-		return from, until, errors.New("the service's OpenPGP key has no user id that it signed itself")
+	if key.Hash().Size() < crypto.SHA256.Size() {
+		e.problem(area, id+" public key", fmt.Sprintf("its self-signature is made with %s: apt of Debian 13 and rpm from 4.20 on refuse it", key.Hash()),
+			"signkit gpg extend "+id)
 	}
-	if lifetime := identity.SelfSignature.KeyLifetimeSecs; lifetime != nil && *lifetime > 0 {
-		until = from.Add(time.Duration(*lifetime) * time.Second)
-	}
-	return from, until, nil
+	e.ends(id+" GPG key", key.Created(), key.Expires(), "signkit gpg extend "+id+" --expires DATE")
 }
 
 func (e *examination) ends(subject string, from, until time.Time, fix string) {
