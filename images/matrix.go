@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 //go:embed matrix.json
@@ -31,7 +32,7 @@ type Image struct {
 	Family string `json:"family"` // the folder of its Dockerfile under images/
 	Base   string `json:"base"`   // the official base image
 
-	// Versions are those that decide what runs there: glibc and gnupg as the release has them, openssl by its series (1.1.1, 3.0).
+	// Versions are those that decide what runs there: glibc, gnupg and rpm as the release has them, openssl by its series (1.1.1, 3.0).
 	Versions map[string]string `json:"versions"`
 	// NotYet says why nothing of it is built at all; empty where it is.
 	NotYet string `json:"not_yet"`
@@ -39,6 +40,8 @@ type Image struct {
 	Frozen bool `json:"frozen"`
 	// ReadWriteSessions: its tools open PKCS#11 sessions for writing, so its images tolerate that.
 	ReadWriteSessions bool `json:"read_write_sessions"`
+	// RPMECDSA: its rpm checks ECDSA signatures; others know RSA (and DSA) only.
+	RPMECDSA bool `json:"rpm_ecdsa"`
 	// OpenSSL lists the ways into openssl that its packages offer: engine, provider.
 	OpenSSL []string `json:"openssl"`
 
@@ -68,6 +71,16 @@ func (i Image) Tag(v Variant) string {
 		return i.Name
 	}
 	return i.Name + "-" + string(v)
+}
+
+// Installs reports whether the package is one that the images name.
+func (i Image) Installs(name string) bool {
+	for _, packages := range i.Packages {
+		if slices.Contains(strings.Fields(packages), name) {
+			return true
+		}
+	}
+	return false
 }
 
 // Variant is the smallest one that can run a scenario; false if none can.

@@ -45,7 +45,7 @@ func TestEntriesAreComplete(t *testing.T) {
 		if len(i.OpenSSL) == 0 {
 			t.Errorf("%s: no way into openssl", i.Name)
 		}
-		for _, program := range []string{"glibc", "gnupg", "openssl"} {
+		for _, program := range []string{"glibc", "gnupg", "openssl", "rpm"} {
 			if i.Versions[program] == "" {
 				t.Errorf("%s: no version of %s", i.Name, program)
 			}
@@ -91,5 +91,14 @@ func TestTags(t *testing.T) {
 	}
 	if _, ok := i.Variant("cosign"); ok {
 		t.Error("cosign runs")
+	}
+}
+
+func TestInstalls(t *testing.T) {
+	i := Image{Packages: map[Variant]string{Core: "openssl gpg", Full: "dpkg-sig"}}
+	for name, want := range map[string]bool{"dpkg-sig": true, "openssl": true, "dpkg": false, "": false} {
+		if i.Installs(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
 	}
 }

@@ -218,7 +218,7 @@ func (a *app) join(s *source, public *pgpkey.Key) (gnupghome.Key, error) {
 		a.warnExpiry("the GPG key of "+s.id(), *e.Expires)
 	}
 	if public.Hash().Size() < crypto.SHA256.Size() {
-		a.ui.warning("the GPG key of %s has a self-signature with %s: apt of Debian 13 and rpm from 4.20 on refuse such a key; "+
+		a.ui.warning("the GPG key of %s has a self-signature with %s: apt of Debian 13, rpm from 4.20 on and RHEL from 9 on refuse such a key; "+
 			"signkit gpg extend %s makes a stronger one", s.id(), public.Hash(), s.id())
 	}
 	return gnupghome.Key{Entry: e, Public: data}, nil

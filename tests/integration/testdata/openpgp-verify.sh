@@ -55,40 +55,42 @@ both() { # whether a package has a signature of its header and one of header and
 judge rpm-v3 both both rpm/both.rpm hp
 judge rpm-add both both rpm/demo-one.rpm hp
 
-for scenario in deb-debsigs:demo deb-dpkg-sig:builder; do
-  name=${scenario%:*} package=deb/${scenario#*:}.deb
-  # Another package under the same signature.
-  rm -rf deb/parts deb/changed.deb
-  mkdir deb/parts
-  (cd deb/parts && ar x "../../$package" && tar -cf data.tar -C /etc hostname && rm -f data.tar.* && gzip data.tar &&
-    ar rc ../changed.deb debian-binary control.tar.* data.tar.gz _gpg* 2>/dev/null) || cp deb/unsigned.deb deb/changed.deb
-  judge "$name" signed /samples/deb/verify.sh public.asc "$package"
-  judge "$name" unsigned /samples/deb/verify.sh public.asc deb/unsigned.deb
-  judge "$name" tampered /samples/deb/verify.sh public.asc deb/changed.deb
-  judge "$name" wrong-key /samples/deb/verify.sh other.asc "$package"
-done
+if [[ -e deb ]]; then
+  for scenario in deb-debsigs:demo deb-dpkg-sig:builder; do
+    name=${scenario%:*} package=deb/${scenario#*:}.deb
+    # Another package under the same signature.
+    rm -rf deb/parts deb/changed.deb
+    mkdir deb/parts
+    (cd deb/parts && ar x "../../$package" && tar -cf data.tar -C /etc hostname && rm -f data.tar.* && gzip data.tar &&
+      ar rc ../changed.deb debian-binary control.tar.* data.tar.gz _gpg* 2>/dev/null) || cp deb/unsigned.deb deb/changed.deb
+    judge "$name" signed /samples/deb/verify.sh public.asc "$package"
+    judge "$name" unsigned /samples/deb/verify.sh public.asc deb/unsigned.deb
+    judge "$name" tampered /samples/deb/verify.sh public.asc deb/changed.deb
+    judge "$name" wrong-key /samples/deb/verify.sh other.asc "$package"
+  done
 
-strong() { # whether the digest of a package's signature is SHA-256 or better (RFC 9580, section 9.5)
-  ar p "$1" _gpgorigin | gpg --batch --list-packets | grep -qE 'digest algo (8|9|10),'
-}
-judge deb-debsigs strong strong deb/demo.deb
+  strong() { # whether the digest of a package's signature is SHA-256 or better (RFC 9580, section 9.5)
+    ar p "$1" _gpgorigin | gpg --batch --list-packets | grep -qE 'digest algo (8|9|10),'
+  }
+  judge deb-debsigs strong strong deb/demo.deb
 
-verify=/samples/apt-repository/verify.sh
-cp -r apt apt-unsigned && rm apt-unsigned/dists/stable/InRelease apt-unsigned/dists/stable/Release.gpg
-cp -r apt apt-changed && echo "Origin: someone" >>apt-changed/dists/stable/Release
-sed -i 's/^Suite: stable/Suite: stabel/' apt-changed/dists/stable/InRelease
-judge apt-repository signed "$verify" public.asc apt stable
-judge apt-repository unsigned "$verify" public.asc apt-unsigned stable
-judge apt-repository tampered "$verify" public.asc apt-changed stable
-judge apt-repository wrong-key "$verify" other.asc apt stable
-install() { # apt itself installs the package from the signed repository
-  rm -rf /etc/apt/sources.list.d/* /etc/apt/sources.list
-  cp public.asc /usr/share/keyrings/demo.asc
-  chmod a+r /usr/share/keyrings/demo.asc
-  echo "deb [signed-by=/usr/share/keyrings/demo.asc] file:$PWD/apt stable main" >/etc/apt/sources.list.d/demo.list
-  apt-get update -o APT::Sandbox::User=root && apt-get install -y -o APT::Sandbox::User=root demo && dpkg -s demo
-}
-judge apt-repository installed install
+  verify=/samples/apt-repository/verify.sh
+  cp -r apt apt-unsigned && rm apt-unsigned/dists/stable/InRelease apt-unsigned/dists/stable/Release.gpg
+  cp -r apt apt-changed && echo "Origin: someone" >>apt-changed/dists/stable/Release
+  sed -i 's/^Suite: stable/Suite: stabel/' apt-changed/dists/stable/InRelease
+  judge apt-repository signed "$verify" public.asc apt stable
+  judge apt-repository unsigned "$verify" public.asc apt-unsigned stable
+  judge apt-repository tampered "$verify" public.asc apt-changed stable
+  judge apt-repository wrong-key "$verify" other.asc apt stable
+  install() { # apt itself installs the package from the signed repository
+    rm -rf /etc/apt/sources.list.d/* /etc/apt/sources.list
+    cp public.asc /usr/share/keyrings/demo.asc
+    chmod a+r /usr/share/keyrings/demo.asc
+    echo "deb [signed-by=/usr/share/keyrings/demo.asc] file:$PWD/apt stable main" >/etc/apt/sources.list.d/demo.list
+    apt-get update -o APT::Sandbox::User=root && apt-get install -y -o APT::Sandbox::User=root demo && dpkg -s demo
+  }
+  judge apt-repository installed install
+fi
 
 verify=/samples/yum-repository/verify.sh
 cp -r yum yum-unsigned && rm -f yum-unsigned/repodata/repomd.xml.asc
@@ -119,8 +121,10 @@ cd "$keys"
 for name in no-sample no-sample-elsewhere; do
   judge $name gpg /samples/gpg/verify.sh public.asc "gpg/$name.sig" gpg/plain
   judge $name gpg-wrong-key /samples/gpg/verify.sh other.asc "gpg/$name.sig" gpg/plain
-  judge $name debsigs /samples/deb/verify.sh public.asc "deb/$name.deb"
-  judge $name debsigs-strong strong "deb/$name.deb"
+  if [[ -e deb ]]; then
+    judge $name debsigs /samples/deb/verify.sh public.asc "deb/$name.deb"
+    judge $name debsigs-strong strong "deb/$name.deb"
+  fi
   judge $name rpmsign /samples/rpm/verify.sh public.asc "rpm/$name.rpm"
   judge $name git env -C repository /samples/git/verify.sh "$keys/public.asc" tag "$name"
   judge $name git-wrong-key env -C repository /samples/git/verify.sh "$keys/other.asc" tag "$name"

@@ -40,7 +40,7 @@ func (e *examination) strength(id string, public crypto.PublicKey, gpg bool) {
 	case *ecdsa.PublicKey:
 		text := public.Curve.Params().Name
 		if gpg {
-			e.warn(area, id, text+": rpm before 4.20 (Debian 11 and 12, RHEL 8 and 9) cannot check it", "for rpm packages choose an RSA key")
+			e.warn(area, id, text+": rpm without Sequoia (Debian 11 and 12, RHEL 8 and 9) cannot check it", "for rpm packages choose an RSA key")
 			return
 		}
 		e.ok(area, id, text)
@@ -79,7 +79,7 @@ func (e *examination) gpgPublicKey(id string, public crypto.PublicKey, data []by
 		return
 	}
 	if key.Hash().Size() < crypto.SHA256.Size() {
-		e.problem(area, id+" public key", fmt.Sprintf("its self-signature is made with %s: apt of Debian 13 and rpm from 4.20 on refuse it", key.Hash()),
+		e.problem(area, id+" public key", fmt.Sprintf("its self-signature is made with %s: apt of Debian 13, rpm from 4.20 on and RHEL from 9 on refuse it", key.Hash()),
 			"signkit gpg extend "+id)
 	}
 	e.ends(id+" GPG key", key.Created(), key.Expires(), "signkit gpg extend "+id+" --expires DATE")

@@ -35,7 +35,7 @@ func TestKeysThatVerifiersRefuseAreNamed(t *testing.T) {
 		{"RSA 2048 of gpg", bits(2048), true, Warning, "until 2030"},
 		{"RSA 3072 of gpg", bits(3072), true, OK, "RSA 3072"},
 		{"P-256 with a certificate", &ecdsa.PublicKey{Curve: elliptic.P256()}, false, OK, "P-256"},
-		{"P-384 of gpg", &ecdsa.PublicKey{Curve: elliptic.P384()}, true, Warning, "P-384: rpm before 4.20"},
+		{"P-384 of gpg", &ecdsa.PublicKey{Curve: elliptic.P384()}, true, Warning, "P-384: rpm without Sequoia"},
 		{"Ed25519", ed25519.PublicKey{}, false, Warning, "ed25519"},
 	} {
 		e, found := recorded(Patient{})
