@@ -75,12 +75,17 @@ java=(-J-Duser.language=en -J-Dsun.net.client.defaultReadTimeout=60000) # millis
 if [[ -n ${SIGNKIT_CA_FILE-} && "${tsa[*]}" == *https:* ]]; then
   awk -v prefix="$work/ca-" '/BEGIN CERT/ { i++; file = prefix i ".pem" } file { print >file } /END CERT/ { file = "" }' \
     "$SIGNKIT_CA_FILE"
-  keytool -importkeystore -srckeystore "$(dirname "$(dirname "$(readlink -f "$(command -v keytool)")")")/lib/security/cacerts" \
-    -srcstorepass changeit -destkeystore "$work/trusted" -deststoretype PKCS12 -deststorepass changeit >"$work/log" 2>&1 || true
-  for certificate in "$work"/ca-*.pem; do
-    keytool -importcert -noprompt -alias "$certificate" -file "$certificate" \
-      -keystore "$work/trusted" -storetype PKCS12 -storepass changeit >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-  done
+  trust() { # beside what the JDK trusts, if anything
+    local certificate
+    for certificate in "$work"/ca-*.pem; do
+      keytool -importcert -noprompt -alias "$certificate" -file "$certificate" -keystore "$work/trusted" -storepass changeit \
+        >"$work/log" 2>&1 || return 1
+    done
+  }
+  home=$(dirname "$(dirname "$(readlink -f "$(command -v keytool)")")")
+  if cp "$home/lib/security/cacerts" "$work/trusted" 2>/dev/null; then chmod u+w "$work/trusted"; fi
+  # The JDK's file may have another password.
+  trust || { rm -f "$work/trusted" && trust; } || { cat "$work/log" >&2; exit 1; }
   java+=("-J-Djavax.net.ssl.trustStore=$work/trusted" -J-Djavax.net.ssl.trustStorePassword=changeit)
 fi
 
