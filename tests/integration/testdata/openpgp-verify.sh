@@ -13,9 +13,12 @@ judge() { # judge SCENARIO CHECK COMMAND…
 }
 tamper() { # tamper FILE COPY: changes one octet near the end
   cp "$1" "$2"
-  local size
-  size=$(stat -c %s "$1")
-  printf '\x01' | dd of="$2" bs=1 seek=$((size - 20)) conv=notrunc status=none
+  local at octet
+  at=$(($(stat -c %s "$1") - 20))
+  octet=$(od -An -tu1 -j "$at" -N 1 "$1")
+  # shellcheck disable=SC2059
+  printf "\\x$(printf %02x $((octet ^ 1)))" | dd of="$2" bs=1 seek="$at" conv=notrunc status=none
+  if cmp -s "$1" "$2"; then echo "openpgp-verify.sh: $2 is as before" >&2; exit 1; fi
 }
 export HOME=/root
 
