@@ -54,6 +54,13 @@ static void bound_waits(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
 
+/* While the token process hashes one message the host puts the next into the socket; the usual buffer is smaller than one. */
+static void make_room(int fd)
+{
+	int room = 2 * WIRE_COALESCE;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room); /* as far as net.core.wmem_max allows */
+}
+
 bool socket_pair(int type, struct descriptor *ours, int *theirs)
 {
 	int pair[2];
@@ -69,6 +76,7 @@ bool socket_pair(int type, struct descriptor *ours, int *theirs)
 		return false;
 	}
 	bound_waits(fd);
+	make_room(fd);
 	*theirs = descriptor_above(pair[1]); /* a host without 0 to 2 must not print into it */
 	if (*theirs < 0) {
 		close(fd);
