@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,10 +200,26 @@ func inGitHub(w *workplace, job ciJob, env []string, script string) result {
 	return w.docker(env, "", "exec", "--workdir", job.folder, id, "sh", "-e", "/__w/_temp/step.sh")
 }
 
+// runner is the user of GitHub's runner: in the group that may use Docker, and not root.
+var runner = user{name: "runner", id: "1001:1001"}
+
+// asRunner makes a command the runner's, where this process may choose; else it stays this process's user's.
+func asRunner(t *testing.T, command *exec.Cmd) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	credential := &syscall.Credential{Uid: 1001, Gid: 1001}
+	if info, err := os.Stat("/var/run/docker.sock"); err == nil {
+		credential.Groups = []uint32{info.Sys().(*syscall.Stat_t).Gid}
+	}
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+}
+
 // onGitHubRunner is a step on the runner itself, which starts docker. The template's docker lines know nothing of a service of our
 // own: it is added to them.
 func onGitHubRunner(w *workplace, _ ciJob, env []string, script string) result {
-	bin := w.TempDir()
+	bin := w.setup.workDir(w.T)
 	w.copy(w.service.caFile(), "ca.pem")
 	docker, err := exec.LookPath("docker")
 	if err != nil {
@@ -221,7 +238,8 @@ func onGitHubRunner(w *workplace, _ ciJob, env []string, script string) result {
 	}
 	command := exec.CommandContext(w.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", step)
 	command.Dir = w.dir
-	command.Env = append(append(os.Environ(), env...), "PATH="+bin+":"+os.Getenv("PATH"))
+	command.Env = append(append(os.Environ(), env...), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+bin)
+	asRunner(w.T, command)
 	return w.outcome(command)
 }
 
@@ -347,7 +365,7 @@ func ciJobs(t *testing.T) []ciJob {
 		{name: "github-container", image: tagOf(t, github.Jobs["sign-in-container"].Container.Image), user: user{name: "root"},
 			folder: "/__w/project/project", env: map[string]string{"HOME": "/github/home", "GITHUB_ACTIONS": "true", "CI": "true"},
 			script: steps["sign-in-container"], start: inGitHub, all: true},
-		{name: "github-docker-run", user: user{name: "root"}, script: steps["sign-with-docker-run"], start: onGitHubRunner},
+		{name: "github-docker-run", user: runner, script: steps["sign-with-docker-run"], start: onGitHubRunner},
 		githubAction(t),
 		{name: "kubernetes", image: tagOf(t, pod.Image), user: user{name: "pod", id: "10001:0", readOnly: true}, folder: "/release",
 			env: podEnv, script: pod.Args[0], start: inPod, shards: kubernetes.Spec.Completions},
@@ -445,7 +463,7 @@ func githubAction(t *testing.T) ciJob {
 		}
 		env[name] = cmp.Or(given[input], action.Inputs[input].Default)
 	}
-	return ciJob{name: "github-action", user: user{name: "root"}, env: env, script: step.Run, start: onGitHubRunner}
+	return ciJob{name: "github-action", user: runner, env: env, script: step.Run, start: onGitHubRunner}
 }
 
 func readYAML(t *testing.T, into any, names ...string) {
