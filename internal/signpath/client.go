@@ -195,7 +195,7 @@ func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*ans
 	a, sent, err := c.roundTrip(ctx, q)
 	if err != nil {
 		c.debug(ctx, "no answer", q, "error", c.clean(err.Error(), maxText))
-		return nil, c.connectionError(q, err, sent)
+		return nil, c.connectionError(q, err, sent, limit)
 	}
 	c.debug(ctx, "answer", q, "status", a.status, "bytes", len(a.body), "duration", time.Since(start))
 	if a.status < 200 || a.status > 299 {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 var (
@@ -137,12 +138,12 @@ func (c *Client) statusHint(status int, p problem) string {
 	return ""
 }
 
-// connectionError makes the error of an attempt that got no complete answer; sent says
-// whether the request was given to a connection.
-func (c *Client) connectionError(q call, err error, sent bool) *Error {
+// connectionError makes the error of an attempt that got no complete answer within limit; sent
+// says whether the request was given to a connection.
+func (c *Client) connectionError(q call, err error, sent bool, limit time.Duration) *Error {
 	e := &Error{Method: q.method, Path: c.path(q), Transient: true, retry: true, Cause: err}
 	if isTimeout(err) {
-		e.Cause = fmt.Errorf("%w: no answer within %s: %w", ErrTimeout, c.cfg.Timeouts.HTTPRequest, err)
+		e.Cause = fmt.Errorf("%w: no answer within %s: %w", ErrTimeout, round(limit), err)
 	}
 	e.cause = c.clean(e.Cause.Error(), maxText)
 	e.unknown = sent

@@ -108,7 +108,7 @@ func TestConnectionErrorMessages(t *testing.T) {
 		{&tooLargeError{5}, true, front + "the answer is larger than 5 bytes; check SIGNPATH_API_URL", false, false},
 		{errors.New("unsupported protocol scheme \"ftp\""), false, front + "unsupported protocol scheme \"ftp\"; check SIGNPATH_API_URL", false, false},
 	} {
-		e := c.connectionError(q, test.err, test.sent)
+		e := c.connectionError(q, test.err, test.sent, c.cfg.Timeouts.HTTPRequest)
 		if e.Error() != test.want || e.retry != test.retry || e.Transient != test.transient {
 			t.Errorf("\n got %s (retry %v, transient %v)\nwant %s", e, e.retry, e.Transient, test.want)
 		}

@@ -35,7 +35,7 @@ func (c *Client) Health(ctx context.Context) (*Health, error) {
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, q.method, strings.TrimSuffix(c.cfg.APIURL, "/")+"/"+q.path, nil)
 	if err != nil {
-		return nil, c.connectionError(q, err, false)
+		return nil, c.connectionError(q, err, false, c.cfg.Timeouts.HTTPRequest)
 	}
 	r.Header.Set("User-Agent", c.agent)
 	var carried atomic.Bool
@@ -44,12 +44,12 @@ func (c *Client) Health(ctx context.Context) (*Health, error) {
 		GotConn: func(httptrace.GotConnInfo) { carried.Store(true) },
 	})))
 	if err != nil {
-		return nil, c.connectionError(q, err, carried.Load())
+		return nil, c.connectionError(q, err, carried.Load(), c.cfg.Timeouts.HTTPRequest)
 	}
 	defer response.Body.Close()
 	a, err := readAnswer(response, limitHealth)
 	if err != nil {
-		return nil, c.connectionError(q, err, true)
+		return nil, c.connectionError(q, err, true, c.cfg.Timeouts.HTTPRequest)
 	}
 	h := &Health{Status: a.status, Text: c.clean(string(a.body), 200), Elapsed: time.Since(start)}
 	if c.proxy != nil {

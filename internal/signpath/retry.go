@@ -48,11 +48,11 @@ const noRetry time.Duration = -1
 // no call that waited for it goes out in the pause.
 func (c *Client) step(ctx context.Context, q call, b *backoff) (*answer, time.Duration, *Error) {
 	if err := c.acquire(ctx); err != nil {
-		return nil, noRetry, c.connectionError(q, err, false)
+		return nil, noRetry, c.connectionError(q, err, false, c.cfg.Timeouts.HTTPRequest)
 	}
 	defer c.release()
 	if err := c.waitPause(ctx); err != nil {
-		return nil, noRetry, c.connectionError(q, err, false)
+		return nil, noRetry, c.connectionError(q, err, false, c.cfg.Timeouts.HTTPRequest)
 	}
 	a, failure := c.attempt(ctx, q, b.attemptTime())
 	if failure == nil {

@@ -288,6 +288,18 @@ func TestAttemptTimeLimit(t *testing.T) {
 	}
 }
 
+// TestAttemptThatTheTotalTimeShortens says how long it really was.
+func TestAttemptThatTheTotalTimeShortens(t *testing.T) {
+	s := newService(t, true)
+	s.handle("GET", "Cryptoki/MySigningPolicies", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	cfg := s.config()
+	cfg.Timeouts.HTTPRequest, cfg.Timeouts.Total = time.Hour, time.Second
+	c := newTestClient(t, cfg)
+	if _, err := c.Policies(t.Context(), Filter{}); err == nil || !strings.Contains(err.Error(), "no answer within 1s") {
+		t.Error(err)
+	}
+}
+
 func TestMaxParallelBoundsRequests(t *testing.T) {
 	s := newService(t, true)
 	var now, most atomic.Int32
