@@ -645,8 +645,8 @@ static bool out_of_descriptors(int reason)
 	return reason == EMFILE || reason == ENFILE || reason == ETOOMANYREFS || reason == EINVAL;
 }
 
-/* acquire begins and ends with the lock held. */
-static CK_RV acquire(const struct visit *visit, struct conn **out)
+/* acquire begins and ends with the lock held. lost is why the token process cannot be reached any more, or 0. */
+static CK_RV acquire(const struct visit *visit, struct conn **out, int *lost)
 {
 	for (;;) {
 		if (state == LOST && !overtaken(visit))
@@ -664,7 +664,10 @@ static CK_RV acquire(const struct visit *visit, struct conn **out)
 				return CKR_OK;
 			if (errno == ENOMEM)
 				return CKR_HOST_MEMORY;
-			if (!out_of_descriptors(errno)) {
+			int reason = errno;
+			if (!out_of_descriptors(reason)) {
+				if (answered && is_ours(&control))
+					*lost = reason;
 				note_loss();
 				continue;
 			}
@@ -677,9 +680,12 @@ static CK_RV acquire(const struct visit *visit, struct conn **out)
 
 CK_RV conn_acquire(const struct visit *visit, struct conn **out)
 {
+	int lost = 0;
 	pthread_mutex_lock(&lock);
-	CK_RV rv = acquire(visit, out);
+	CK_RV rv = acquire(visit, out, &lost);
 	pthread_mutex_unlock(&lock);
+	if (lost != 0)
+		explain_loss(lost != EAGAIN);
 	return rv;
 }
 
