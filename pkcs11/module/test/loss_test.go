@@ -14,6 +14,7 @@ func TestLossOfTheTokenProcessIsExplained(t *testing.T) {
 		want string
 	}{
 		"killed":   {[]string{"lost", "kill"}, "has ended during a call"},
+		"between":  {[]string{"lost", "between"}, "has ended during a call"},
 		"stopped":  {[]string{"lost", "stop"}, "has been silent for 20 s"},
 		"replaced": {[]string{"replaced"}, ""},
 		"closed":   {[]string{"descriptors"}, ""},

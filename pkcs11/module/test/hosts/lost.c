@@ -1,7 +1,8 @@
 /*
  * The token process is killed (argv[3] "kill") or stopped ("stop") while calls
  * are in flight: each ends with CKR_DEVICE_ERROR within a bound, so does the
- * next one, and a new C_Initialize is taken as the first.
+ * next one, and a new C_Initialize is taken as the first. With "between" it is
+ * killed while no call is, and the next one finds no socket that is free.
  */
 #include "host.h"
 
@@ -35,6 +36,36 @@ static void *stream_until_lost(void *argument)
 	return NULL;
 }
 
+/* ended reports whether a process has closed its files: whether it is a zombie, or reaped. */
+static bool ended(pid_t process)
+{
+	char path[64], state;
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+	FILE *file = fopen(path, "r");
+	if (file == NULL)
+		return true;
+	bool gone = fscanf(file, "%*d %*s %c", &state) != 1;
+	fclose(file);
+	return gone || state == 'Z' || state == 'X';
+}
+
+/* One operation holds the only socket that there is. */
+static void lose_between_calls(void)
+{
+	CK_MECHANISM how = mechanism();
+	CK_SESSION_INFO info;
+	OK(p11->C_SignInit(session, &how, key));
+	pid_t token = token_process();
+	CHECK(token > 0);
+	CHECK(kill(token, SIGKILL) == 0);
+	while (!ended(token))
+		usleep(1000);
+	WANT(p11->C_GetSessionInfo(session, &info), CKR_DEVICE_ERROR);
+	OK(p11->C_Initialize(NULL));
+	sign_once();
+	OK(p11->C_Finalize(NULL));
+}
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -44,6 +75,10 @@ int main(int argc, char **argv)
 	session = open_session();
 	log_in(session);
 	key = find_key(session);
+	if (strcmp(argv[3], "between") == 0) {
+		lose_between_calls();
+		return 0;
+	}
 	pthread_t threads[4];
 	CK_SESSION_HANDLE own[4];
 	for (int i = 0; i < 4; i++)
