@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -217,7 +216,7 @@ func (a *app) join(s *source, public *pgpkey.Key) (gnupghome.Key, error) {
 	if e.Expires != nil {
 		a.warnExpiry("the GPG key of "+s.id(), *e.Expires)
 	}
-	if public.Hash().Size() < crypto.SHA256.Size() {
+	if public.IsWeak() {
 		a.ui.warning("the GPG key of %s has a self-signature with %s: apt of Debian 13, rpm from 4.20 on and RHEL from 9 on refuse such a key; "+
 			"signkit gpg extend %s makes a stronger one", s.id(), public.Hash(), s.id())
 	}

@@ -144,15 +144,14 @@ func cleanQuoted(s string) string {
 	}
 	var b strings.Builder
 	for at := quotedName().FindStringSubmatchIndex(s); at != nil; at = quotedName().FindStringSubmatchIndex(s) {
-		end := at[3] // where the next one may begin: a value can be a name, too
-		if secretName(s[at[2]:at[3]]) {
-			quote, value := quotedValue(s[at[1]:])
-			b.WriteString(s[:at[1]] + quote + redacted)
-			s = s[at[1]+len(quote)+value:]
+		if !secretName(s[at[2]:at[3]]) {
+			b.WriteString(s[:at[3]]) // the value can be the next name
+			s = s[at[3]:]
 			continue
 		}
-		b.WriteString(s[:end])
-		s = s[end:]
+		quote, value := quotedValue(s[at[1]:])
+		b.WriteString(s[:at[1]] + quote + redacted)
+		s = s[at[1]+len(quote)+value:]
 	}
 	return b.String() + s
 }

@@ -204,9 +204,12 @@ func (k *Key) Expires() time.Time { return k.expires }
 // UserID is the primary user id.
 func (k *Key) UserID() string { return k.primary }
 
-// Hash is that of the self-signature of the primary user id. Verifiers that refuse SHA-1 refuse
-// the whole key for it.
+// Hash is that of the self-signature of the primary user id.
 func (k *Key) Hash() crypto.Hash { return k.hash }
+
+// IsWeak reports whether the self-signature has a hash shorter than SHA-256, for which apt of Debian 13, rpm from 4.20 on and RHEL
+// from 9 on refuse the whole key.
+func (k *Key) IsWeak() bool { return k.hash.Size() < crypto.SHA256.Size() }
 
 // IsOf reports whether the primary key is the given public key.
 func (k *Key) IsOf(public crypto.PublicKey) bool {

@@ -70,15 +70,14 @@ func (e *examination) expiry(ctx context.Context, key *signpath.Key) {
 func (e *examination) gpgPublicKey(id string, public crypto.PublicKey, data []byte) {
 	const area = "keys"
 	key, err := pgpkey.Parse(data)
+	if err == nil {
+		_, _, err = key.Signing(public)
+	}
 	if err != nil {
 		e.problem(area, id+" public key", err.Error(), "make a new one with: signkit gpg create "+id)
 		return
 	}
-	if _, _, err := key.Signing(public); err != nil {
-		e.problem(area, id+" public key", err.Error(), "make a new one with: signkit gpg create "+id)
-		return
-	}
-	if key.Hash().Size() < crypto.SHA256.Size() {
+	if key.IsWeak() {
 		e.problem(area, id+" public key", fmt.Sprintf("its self-signature is made with %s: apt of Debian 13, rpm from 4.20 on and RHEL from 9 on refuse it", key.Hash()),
 			"signkit gpg extend "+id)
 	}
