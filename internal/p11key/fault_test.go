@@ -271,6 +271,21 @@ func TestWaitsForASessionWhereTheTokenHasFew(t *testing.T) {
 	}
 }
 
+// TestALoginByAnotherMakesHandlesStale: all sessions were closed, which logs out, and another key's session has logged in since.
+func TestALoginByAnotherMakesHandlesStale(t *testing.T) {
+	m := openShim(t, "p-256")
+	key, other := find(t, m), find(t, openShim(t, "rsa-2048"))
+	mustSign(t, key)
+	mustSign(t, other)
+	m.library.reclaim()
+	mustSign(t, other)
+	forget(t)
+	mustSign(t, key)
+	if n := calls(t, "C_SignInit"); n != 1 {
+		t.Errorf("%d calls of C_SignInit for one signature: the first had a handle of the login before", n)
+	}
+}
+
 func TestAWrongPINIsTriedOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pin")
 	wrong := fmt.Sprint(time.Now().UnixNano()) // of this run: a process remembers

@@ -30,9 +30,9 @@ type Key struct {
 
 // location is a key's handle, and the sessions for which it is right.
 type location struct {
-	known             bool
-	handle            pkcs11.ObjectHandle
-	epoch, generation int
+	known                    bool
+	handle                   pkcs11.ObjectHandle
+	epoch, generation, login int
 }
 
 var _ crypto.Signer = (*Key)(nil)
@@ -106,12 +106,12 @@ func signHint(err error) string {
 	return ""
 }
 
-// handleIn looks the key's handle up once for all sessions since the last reopening.
+// handleIn looks the key's handle up once for all sessions of one login since the last reopening.
 func (k *Key) handleIn(s *session) (pkcs11.ObjectHandle, error) {
 	k.mu.Lock()
 	at := k.at
 	k.mu.Unlock()
-	if at.known && at.epoch == s.epoch && at.generation == s.generation {
+	if at.known && at.epoch == s.epoch && at.generation == s.generation && at.login == s.login {
 		return at.handle, nil
 	}
 	handle, err := k.module.handleOf(s, k)
@@ -120,7 +120,7 @@ func (k *Key) handleIn(s *session) (pkcs11.ObjectHandle, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.at = location{true, handle, s.epoch, s.generation}
+	k.at = location{true, handle, s.epoch, s.generation, s.login}
 	return handle, nil
 }
 

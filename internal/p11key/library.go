@@ -43,6 +43,7 @@ type library struct {
 	running bool                // C_Initialize has succeeded
 	ours    bool                // it was this package that called C_Initialize
 	epoch   int                 // counts C_Initialize: handles of an earlier one mean nothing
+	logins  int                 // counts C_Login: handles of private keys from before one mean nothing
 	refused map[string][32]byte // tokens and hashes of the PINs they have refused
 	pools   map[*pool]struct{}
 }
@@ -141,6 +142,18 @@ func (l *library) currentEpoch() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.epoch
+}
+
+func (l *library) currentLogin() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.logins
+}
+
+func (l *library) loggedIn() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logins++
 }
 
 // restart finalises and initialises the module again, unless somebody has done so since the

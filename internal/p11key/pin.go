@@ -53,6 +53,9 @@ func (m *Module) logIn(s *session, user uint) error {
 		return err
 	}
 	err = m.library.ctx.Login(s.handle, user, pin)
+	if err == nil && user == pkcs11.CKU_USER {
+		m.library.loggedIn()
+	}
 	if err == nil || isCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) && user == pkcs11.CKU_USER {
 		return nil
 	}

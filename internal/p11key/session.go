@@ -16,6 +16,7 @@ type session struct {
 	token      token
 	epoch      int // of the library
 	generation int // of the pool
+	login      int // of the library
 }
 
 // pool keeps the sessions of one Module for the next operation. Most of its methods call the
@@ -125,7 +126,7 @@ func (p *pool) login(s *session) error {
 	p.mu.Lock()
 	trust := p.loggedIn && s.generation == p.generation
 	p.mu.Unlock()
-	if trust && p.isUser(s) {
+	if trust && p.joins(s) {
 		return nil
 	}
 	if trust {
@@ -136,12 +137,23 @@ func (p *pool) login(s *session) error {
 	if err := p.module.logIn(s, pkcs11.CKU_USER); err != nil {
 		return err
 	}
+	s.login = p.module.library.currentLogin()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.generation == p.generation {
 		p.loggedIn = true
 	}
 	return nil
+}
+
+// joins reports whether the session is in a login that has been made already, by this pool or another: the last session of all may
+// have been closed since, and another pool have logged in anew. No login ends while this session is open.
+func (p *pool) joins(s *session) bool {
+	l := p.module.library
+	l.login.Lock()
+	defer l.login.Unlock()
+	s.login = l.currentLogin()
+	return p.isUser(s)
 }
 
 func (p *pool) isUser(s *session) bool {
