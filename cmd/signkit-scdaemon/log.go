@@ -19,15 +19,16 @@ const (
 )
 
 // newLogger logs into the GNUPGHOME, where the tools that call gpg find the
-// reason of a failure, and into the folder that the settings name, which may
-// outlive the GNUPGHOME. There is no console: gpg-agent owns it or nobody.
+// reason of a failure, into the folder that the settings name, which may
+// outlive the GNUPGHOME, and into the one that signkit sign reads. There is no
+// console: gpg-agent owns it or nobody.
 func newLogger(cfg *config.Config, home string, redactor *logging.Redactor) (*slog.Logger, func()) {
 	var handlers []slog.Handler
 	var closers []io.Closer
 	var problems error
-	for _, folder := range logFolders(cfg, home) {
+	for folder, level := range logFolders(cfg, home) {
 		logger, closer, err := logging.New(logging.Options{
-			FileLevel: cfg.Log.FileLevel, FileDirectory: folder, Interface: logInterface, Redactor: redactor})
+			FileLevel: level, FileDirectory: folder, Interface: logInterface, Redactor: redactor})
 		problems = errors.Join(problems, err)
 		handlers, closers = append(handlers, logger.Handler()), append(closers, closer)
 	}
@@ -43,16 +44,19 @@ func newLogger(cfg *config.Config, home string, redactor *logging.Redactor) (*sl
 }
 
 // logFolders leaves out a GNUPGHOME that does not exist: it is not ours to make.
-func logFolders(cfg *config.Config, home string) []string {
-	var folders []string
+func logFolders(cfg *config.Config, home string) map[string]logging.Level {
+	folders := map[string]logging.Level{}
 	if info, err := os.Stat(home); err == nil && info.IsDir() {
-		folders = append(folders, home)
+		folders[home] = cfg.Log.FileLevel
 		if cfg.Log.FileLevel != logging.None {
 			_ = os.Symlink("SignPath.CryptoProviders."+logInterface+".txt", filepath.Join(home, logAlias))
 		}
 	}
-	if folder := cfg.Log.FileDirectory; folder != "" && folder != home {
-		folders = append(folders, folder)
+	if folder := cfg.Log.FileDirectory; folder != "" {
+		folders[folder] = cfg.Log.FileLevel
+	}
+	if folder := cfg.Log.RecordDirectory; folder != "" {
+		folders[folder] = logging.Info
 	}
 	return folders
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -59,7 +60,27 @@ func newLogger(cfg *config.Config, redactor *logging.Redactor, stdout *os.File) 
 	if err != nil {
 		logger.Error("no log file is written", "error", err)
 	}
-	return logger, closer
+	if cfg.Log.RecordDirectory == "" {
+		return logger, closer
+	}
+	records, closeRecords, err := logging.New(logging.Options{
+		FileLevel: logging.Info, FileDirectory: cfg.Log.RecordDirectory, Interface: "Cryptoki", Redactor: redactor,
+	})
+	if err != nil {
+		logger.Error("signkit sign cannot be told what happens", "error", err)
+	}
+	return slog.New(slog.NewMultiHandler(logger.Handler(), records.Handler())), closers{closer, closeRecords}
+}
+
+// closers closes all of them.
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var problems error
+	for _, closer := range c {
+		problems = errors.Join(problems, closer.Close())
+	}
+	return problems
 }
 
 // source shows the client's policies as the token's keys.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signkit/internal/artifact"
+	"signkit/internal/config"
 	"signkit/internal/signpath"
 )
 
@@ -238,23 +239,20 @@ func (a *app) prepareX509(ctx context.Context, r *signRequest, set *handSet, han
 	return nil
 }
 
-// hand completes a copy of the prototype. Each has a GNUPGHOME and a log of its own, so that
-// what is logged while it signs a file is of that file.
+// hand completes a copy of the prototype. Each has a GNUPGHOME and a folder for records of its
+// own, so that what is recorded while it signs a file is of that file. The log that the
+// settings ask for goes where they say.
 func (a *app) hand(ctx context.Context, set *handSet, prototype artifact.Hand, openPGP *gpgPreparation) (*artifact.Hand, error) {
 	signer, verifier := *prototype.Signer, *prototype.Verifier
 	folder, err := os.MkdirTemp(a.environment("TMPDIR"), "signkit-")
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for logs: %w", err)
+		return nil, fmt.Errorf("making a folder for records: %w", err)
 	}
 	set.cleanups = append(set.cleanups, func() { os.RemoveAll(folder) })
-	environ := append([]string{}, a.environ...)
-	logs := &artifact.RecordLog{}
-	if a.environment("SIGNPATH_LOG_FILE_DIRECTORY") == "" {
-		environ = append(environ, "SIGNPATH_LOG_FILE_DIRECTORY="+folder, "SIGNPATH_LOG_FILE_LEVEL=info")
-		logs.Folders = append(logs.Folders, folder)
-	}
+	folder = a.absolute(folder)
+	environ := withRecords(a.environ, folder)
 	if openPGP != nil {
-		home, end, err := a.openPGPHome(ctx, openPGP)
+		home, end, err := a.openPGPHome(ctx, openPGP, folder)
 		if end != nil {
 			set.cleanups = append(set.cleanups, end)
 		}
@@ -262,10 +260,14 @@ func (a *app) hand(ctx context.Context, set *handSet, prototype artifact.Hand, o
 			return nil, err
 		}
 		signer.OpenPGP, verifier.PublicKey = home, home.PublicKey
-		logs.Folders = append(logs.Folders, home.Home)
 	}
 	signer.Environ, verifier.Environ = environ, environ
-	return &artifact.Hand{Signer: &signer, Verifier: &verifier, Log: logs}, nil
+	return &artifact.Hand{Signer: &signer, Verifier: &verifier, Log: &artifact.RecordLog{Folder: folder}}, nil
+}
+
+// withRecords lets programs that talk to the service record what they do in a folder.
+func withRecords(environ []string, folder string) []string {
+	return append(without(environ, config.RecordDirectoryVariable), config.RecordDirectoryVariable+"="+folder)
 }
 
 // signedFile is one file's part of the manifest and of the JSON document.

@@ -40,13 +40,12 @@ func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key) (*gpgPrepar
 		return nil, err
 	}
 	environ, err := a.agentEnvironment()
-	// Which signing request a signature came from is a record of level info.
-	environ = append(without(environ, "SIGNPATH_LOG_FILE_LEVEL"), "SIGNPATH_LOG_FILE_LEVEL=info")
 	return &gpgPreparation{bridge: bridge, environ: environ, key: joined}, err
 }
 
-// openPGPHome makes a GNUPGHOME for one hand of a batch. end stops its agent and removes it.
-func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation) (_ *artifact.OpenPGP, end func(), err error) {
+// openPGPHome makes a GNUPGHOME for one hand of a batch, whose bridge writes into the folder
+// records. end stops its agent and removes it.
+func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, records string) (_ *artifact.OpenPGP, end func(), err error) {
 	home, err := a.makeHome("")
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +55,8 @@ func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation) (_ *artifact.O
 			a.ui.warning("ending gpg-agent: %v", err)
 		}
 	}
-	if _, err := home.SetUp(ctx, gnupghome.Options{Bridge: p.bridge, Environ: p.environ, Keys: []gnupghome.Key{p.key}}); err != nil {
+	environ := withRecords(p.environ, records)
+	if _, err := home.SetUp(ctx, gnupghome.Options{Bridge: p.bridge, Environ: environ, Keys: []gnupghome.Key{p.key}}); err != nil {
 		return nil, nil, gpgHints(err) // it has cleaned up
 	}
 	public, err := pgpkey.Parse(p.key.Public)

@@ -130,8 +130,11 @@ func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
 
 // TestRecordsOfOneFileAreTold reads what was logged while one file was signed, and no more.
 func TestRecordsOfOneFileAreTold(t *testing.T) {
-	log := &RecordLog{Folders: []string{t.TempDir()}}
-	file := filepath.Join(log.Folders[0], "SignPath.CryptoProviders.Scdaemon.txt")
+	log := &RecordLog{Folder: filepath.Join(t.TempDir(), "[job 1]")}
+	if err := os.Mkdir(log.Folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(log.Folder, "SignPath.CryptoProviders.Scdaemon.txt")
 	write(t, file, "2026-01-01T00:00:00.000Z info 7 signed signingRequestId=old\n")
 	log.mark()
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)

@@ -3,6 +3,7 @@ package artifact
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,11 +11,11 @@ import (
 	"strings"
 )
 
-// RecordLog is the folders in which the programs that talk to the service keep their log files
-// (SIGNPATH_LOG_FILE_DIRECTORY). Tools hide why a key did not sign; the log does not.
+// RecordLog is the folder in which the programs that talk to the service record what they do
+// (config.Log.RecordDirectory). Tools hide why a key did not sign; the records do not.
 type RecordLog struct {
-	Folders []string
-	sizes   map[string]int64
+	Folder string
+	sizes  map[string]int64
 }
 
 // records are lines that were added to a log.
@@ -54,10 +55,9 @@ func (l *RecordLog) since() records {
 }
 
 func (l *RecordLog) files() []string {
-	var files []string
-	for _, folder := range l.Folders {
-		found, _ := filepath.Glob(filepath.Join(folder, "SignPath.CryptoProviders.*.txt"))
-		files = append(files, found...)
+	files, _ := fs.Glob(os.DirFS(l.Folder), "SignPath.CryptoProviders.*.txt") // the pattern is good
+	for i, name := range files {
+		files[i] = filepath.Join(l.Folder, name)
 	}
 	return files
 }

@@ -74,6 +74,10 @@ type Log struct {
 	ConsoleStream string // "stderr" or "stdout"
 	FileLevel     logging.Level
 	FileDirectory string // empty: no file
+
+	// RecordDirectory is for a second file, of level info, which signkit sign reads; empty: none.
+	// It alone sets it (RecordDirectoryVariable): it is no setting for people.
+	RecordDirectory string
 }
 
 // Timeouts bound the calls to the service.

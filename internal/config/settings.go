@@ -27,6 +27,8 @@ func (s *setting) name() string {
 const (
 	configFileVariable = "SIGNPATH_CONFIG_FILE"
 	tokenFileVariable  = "SIGNPATH_API_TOKEN_FILE"
+	// RecordDirectoryVariable sets Log.RecordDirectory, an absolute path.
+	RecordDirectoryVariable = "SIGNKIT_RECORD_DIRECTORY"
 )
 
 // Canonical names that other code refers to.
@@ -173,7 +175,7 @@ func ignoredVariables() []string {
 // EnvironmentNames lists, sorted, every environment variable that has an effect on Load:
 // the exact names, and nothing that is only warned about.
 func EnvironmentNames() []string {
-	list := []string{configFileVariable, tokenFileVariable}
+	list := []string{configFileVariable, tokenFileVariable, RecordDirectoryVariable}
 	for _, s := range settings() {
 		list = append(list, s.env...)
 	}

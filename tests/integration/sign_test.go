@@ -44,7 +44,9 @@ func TestSignMixedFolder(t *testing.T) {
 		w.jar("demo.jar")
 		w.roots("root.pem", "stranger.pem")
 		const sign = "signkit sign --key demo/gpg-rsa-4096 --key demo/rsa-3072 --root root.pem --jobs 2 --manifest signed.json "
-		got := w.tool("bash", "-euo", "pipefail", "-c", packages+sign+"dist/*")
+		// The manifest has its signing requests whether or not the user wants a log.
+		got := w.tool("bash", "-euo", "pipefail", "-c", packages+
+			"SIGNPATH_LOG_FILE_DIRECTORY=logs SIGNPATH_LOG_FILE_LEVEL=info "+sign+"dist/*\ngrep -q signingRequestId logs/*.txt")
 		if got.code != 0 {
 			w.Fatalf("signing ended with %d", got.code)
 		}
