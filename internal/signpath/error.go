@@ -42,6 +42,7 @@ type Error struct {
 	Cause     error  // nil when the service answered
 
 	cause      string // text of Cause, redacted
+	tried      string // how often and how long; empty after one attempt
 	retry      bool   // worth another attempt now
 	unknown    bool   // the service may have acted although no answer came
 	retryAfter string // the Retry-After header, as received
@@ -67,8 +68,10 @@ func (e *Error) Error() string {
 	if e.TraceID != "" {
 		fmt.Fprintf(&b, " (traceId %s)", e.TraceID)
 	}
-	if e.Hint != "" {
-		b.WriteString("; " + e.Hint)
+	for _, more := range []string{e.tried, e.Hint} {
+		if more != "" {
+			b.WriteString("; " + more)
+		}
 	}
 	return b.String()
 }

@@ -165,8 +165,7 @@ func (b *backoff) bound() string {
 // final says how often and how long it was tried.
 func (b *backoff) final(e *Error) *Error {
 	if b.attempts > 1 {
-		note := fmt.Sprintf("gave up after %d attempts in %s", b.attempts, round(b.c.now().Sub(b.start)))
-		e.Hint = strings.TrimPrefix(e.Hint+"; "+note, "; ")
+		e.tried = fmt.Sprintf("gave up after %d attempts in %s", b.attempts, round(b.c.now().Sub(b.start)))
 	}
 	return e
 }

@@ -88,8 +88,8 @@ func TestRetriesEnd(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != 503 || !e.Transient || len(s.seen()) != 11 {
 		t.Fatalf("%d requests, %v", len(s.seen()), err)
 	}
-	if !strings.Contains(err.Error(), "gave up after 11 attempts in ") {
-		t.Error(err)
+	if !strings.Contains(err.Error(), "; gave up after 11 attempts in ") || e.Hint != "" {
+		t.Errorf("%v, hint %q: how often it was tried is no hint", err, e.Hint)
 	}
 	total := time.Duration(0)
 	for _, d := range c.clock.waits() {

@@ -101,7 +101,7 @@ var troubles = []trouble{
 		least: 600 * time.Millisecond, most: time.Second},
 	{name: "hang", fault: always("sign", "hang"), env: hasty, rv: functionFailed, least: 6 * time.Second, most: 8 * time.Second,
 		record: signing + "timed out: no answer within 2s: context deadline exceeded" +
-			"; the time for one attempt is SIGNPATH_TIMEOUTS_HTTP_REQUEST" + gaveUp},
+			gaveUp + "; the time for one attempt is SIGNPATH_TIMEOUTS_HTTP_REQUEST"},
 	{name: "hang once", fault: once("sign", "hang"), env: hasty, least: 2 * time.Second, most: 4 * time.Second},
 	{name: "reset", fault: always("sign", "reset"), rv: functionFailed,
 		record: signing + "{text}" + gaveUp}, // a reset or an end of file, by chance
@@ -145,14 +145,14 @@ var troubles = []trouble{
 	{name: "no such host", env: []string{"SIGNPATH_API_URL=https://signing.invalid/Api"},
 		rv: functionFailed,
 		record: asking + "dial tcp: lookup signing.invalid{text}" +
-			"; check the host name in SIGNPATH_API_URL, and name resolution here" + gaveUp},
+			gaveUp + "; check the host name in SIGNPATH_API_URL, and name resolution here"},
 	{name: "nobody listens", before: (*ownService).stop, rv: functionFailed,
-		record: asking + "dial tcp {address}: connect: connection refused" + noProxy + gaveUp},
+		record: asking + "dial tcp {address}: connect: connection refused" + gaveUp + noProxy},
 	{name: "silent port", before: mute, env: hasty, rv: functionFailed, least: 6 * time.Second, most: 8 * time.Second,
-		record: asking + "timed out: no answer within 2s: context deadline exceeded" + noProxy + gaveUp},
+		record: asking + "timed out: no answer within 2s: context deadline exceeded" + gaveUp + noProxy},
 	{name: "proxy is down", env: []string{"http_proxy=127.0.0.1:1", "SIGNPATH_API_URL=https://signing.invalid/Api"},
 		rv:     functionFailed,
-		record: asking + "proxyconnect tcp: dial tcp {address}: connect: connection refused; check http_proxy" + gaveUp},
+		record: asking + "proxyconnect tcp: dial tcp {address}: connect: connection refused" + gaveUp + "; check http_proxy"},
 
 	// Restarts.
 	{name: "away for 5 s at the start", before: (*ownService).stop, during: comeBack, env: patient,
