@@ -26,8 +26,8 @@ type Config struct {
 	// CAFile is a PEM file with roots that are trusted besides the system's.
 	CAFile string
 
-	// HTTPProxy is the proxy's URL, "http://[user:password@]host:port", for plain http and,
-	// unless HTTPSProxy is set, for https as well. It may hold a password: see Secrets.
+	// HTTPProxy is the proxy's URL, "http://[user:password@]host:port" or with https, socks5 or
+	// socks5h, for plain http and, unless HTTPSProxy is set, for https as well. It may hold a password: see Secrets.
 	HTTPProxy string
 	// HTTPSProxy is the proxy's URL for https alone.
 	HTTPSProxy string

@@ -204,6 +204,11 @@ func TestProxyVariables(t *testing.T) {
 	if c.HTTPProxy != "" || c.HTTPSProxy != "http://lower.example:3" || c.NoProxy != "a" || len(c.Warnings()) > 0 {
 		t.Errorf("got %q %q %q, warnings %q", c.HTTPProxy, c.HTTPSProxy, c.NoProxy, c.Warnings())
 	}
+	for _, url := range []string{"https://me:geheim@proxy.example:443", "socks5://127.0.0.1:1080", "socks5h://me:geheim@proxy.example:1080"} {
+		if c := mustLoad(t, "", "https_proxy="+url); c.HTTPSProxy != url {
+			t.Errorf("%s became %q", url, c.HTTPSProxy)
+		}
+	}
 	c = mustLoad(t, "", "http_proxy=http://user:geheim%2B1@[::1]:8080", "SIGNPATH_API_TOKEN="+token)
 	if c.HTTPProxy != "http://user:geheim+1@[::1]:8080" {
 		t.Errorf("HTTPProxy = %q", c.HTTPProxy)

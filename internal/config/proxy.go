@@ -3,12 +3,16 @@ package config
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// parseProxy reads host:port, or http://host:port, each with an optional USER:PASSWORD@
-// in front of the host, and returns the second form. No error shows the value.
+// proxySchemes are those that http.Transport speaks.
+func proxySchemes() []string { return []string{"http", "https", "socks5", "socks5h"} }
+
+// parseProxy reads HOST:PORT, for an http proxy, or SCHEME://HOST:PORT, each with an optional
+// USER:PASSWORD@ in front of the host, and returns the second form. No error shows the value.
 func parseProxy(value string) (string, error) {
 	if !strings.Contains(value, "://") {
 		value = "http://" + value
@@ -17,8 +21,8 @@ func parseProxy(value string) (string, error) {
 	switch {
 	case err != nil:
 		return "", errors.New("it is not a proxy; write http://HOST:PORT, and percent-encode special characters of a password")
-	case u.Scheme != "http":
-		return "", errors.New("the proxy is spoken to in plain HTTP; write http://HOST:PORT")
+	case !slices.Contains(proxySchemes(), u.Scheme):
+		return "", errors.New("its scheme is none of " + strings.Join(proxySchemes(), ", "))
 	case u.Hostname() == "" || u.Port() == "":
 		return "", errors.New("it names no host or no port; write http://HOST:PORT")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":

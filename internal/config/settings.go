@@ -56,7 +56,8 @@ func settings() []setting {
 			"thumbprint of a certificate in a Windows store; refused here, use `SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE`",
 			setTLSClientCertificate},
 		{names("HttpProxy"), names("http_proxy"), "",
-			"web proxy for the way to the service, `HOST:PORT` or `http://[USER:PASSWORD@]HOST:PORT`",
+			"proxy for the way to the service, `HOST:PORT` or `SCHEME://[USER:PASSWORD@]HOST:PORT` with `http`, `https` (the " +
+				"proxy itself is spoken to with TLS) or `socks5`; the proxy resolves names",
 			proxy(func(c *Config) *string { return &c.HTTPProxy })},
 		{nil, names("https_proxy", "HTTPS_PROXY"), "",
 			"proxy for https alone; wins over the one before",

@@ -103,7 +103,9 @@ func (c *Client) setDefaults() {
 	if c.redactor == nil {
 		c.redactor = new(logging.Redactor)
 	}
-	c.redactor.Add(c.cfg.APIToken.Reveal())
+	for _, secret := range c.cfg.Secrets() {
+		c.redactor.Add(secret)
+	}
 	if c.agent == "" {
 		c.agent = fmt.Sprintf("signkit/%s (%s; %s)", version.Version, runtime.GOOS, runtime.GOARCH)
 	}

@@ -1,6 +1,7 @@
 package signpath
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,57 +128,17 @@ func asciiHost(u *url.URL) string {
 
 func isNotASCII(r rune) bool { return r > unicode.MaxASCII }
 
-// findProxy applies http_proxy (also to an https API), https_proxy and no_proxy. The
-// password of a log-in is redacted from then on.
+// findProxy applies http_proxy (also to an https API), https_proxy and no_proxy, which config
+// has checked.
 func (c *Client) findProxy(api *url.URL) (*url.URL, error) {
-	plain, err := c.parseProxy("http_proxy", c.cfg.HTTPProxy)
-	if err != nil {
-		return nil, err
+	settings := httpproxy.Config{
+		HTTPProxy: c.cfg.HTTPProxy, HTTPSProxy: cmp.Or(c.cfg.HTTPSProxy, c.cfg.HTTPProxy), NoProxy: c.cfg.NoProxy,
 	}
-	secure, err := c.parseProxy("https_proxy", c.cfg.HTTPSProxy)
-	if err != nil {
-		return nil, err
-	}
-	if secure == nil {
-		secure = plain
-	}
-	settings := httpproxy.Config{HTTPProxy: proxyText(plain), HTTPSProxy: proxyText(secure), NoProxy: c.cfg.NoProxy}
 	proxy, err := settings.ProxyFunc()(api)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not usable", c.proxySetting()) // its own text shows the log-in
 	}
 	return proxy, nil
-}
-
-func proxyText(u *url.URL) string {
-	if u == nil {
-		return ""
-	}
-	return u.String()
-}
-
-// parseProxy accepts host:port and URLs. Its errors never show the value, which may hold a log-in.
-func (c *Client) parseProxy(name, value string) (*url.URL, error) {
-	if value == "" {
-		return nil, nil
-	}
-	if !strings.Contains(value, "://") {
-		value = "http://" + value
-	}
-	u, err := url.Parse(value)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%s must be host:port or a URL, with special characters of the log-in percent-encoded",
-			c.setting(name))
-	}
-	switch u.Scheme {
-	case "http", "https", "socks5", "socks5h":
-	default:
-		return nil, fmt.Errorf("%s: unsupported proxy scheme %q", c.setting(name), u.Scheme)
-	}
-	if password, ok := u.User.Password(); ok {
-		c.redactor.Add(password)
-	}
-	return u, nil
 }
 
 // proxySetting names the setting that the proxy came from.

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"signkit/internal/config"
 )
@@ -141,13 +142,109 @@ func TestProxyTroubleIsRetried(t *testing.T) {
 	}
 }
 
-func TestBadProxySettingsDoNotShowTheLogIn(t *testing.T) {
-	for _, value := range []string{"http://me:pass%zz@host:1", "ftp://me:pass@host:1", "http://me:pass@", "://me:pass@host"} {
-		_, err := New(&config.Config{OrganizationID: "o", APIToken: config.NewSecret(testToken), APIURL: "http://localhost/Api", HTTPProxy: value}, Options{})
-		if err == nil || !strings.Contains(err.Error(), "http_proxy") || strings.Contains(err.Error(), "pass") {
-			t.Errorf("%s: %v", value, err)
+// TestSOCKSProxy: the name of the API goes to the proxy as it is, and TLS is with the API.
+func TestSOCKSProxy(t *testing.T) {
+	for _, scheme := range []string{"socks5", "socks5h"} {
+		for password, ok := range map[string]bool{"pass-word": true, "wrong-one": false} {
+			s := newService(t, true)
+			s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
+			proxy := newSOCKSProxy(t, s.Listener.Addr().String(), "me", "pass-word")
+			cfg := behindProxy(s)
+			cfg.HTTPProxy = scheme + "://me:" + password + "@" + proxy.address
+			cfg.Timeouts.RetryCount = 0
+			c := newTestClient(t, cfg)
+			c.Prepare(t.Context()) // nothing behind a proxy
+			_, err := c.Policies(t.Context(), Filter{})
+			switch {
+			case ok && (err != nil || proxy.asked() != "example.com:443"):
+				t.Errorf("%s: %v, the proxy was asked for %q", scheme, err, proxy.asked())
+			case !ok && (err == nil || !strings.HasSuffix(err.Error(), "; check http_proxy") || proxy.asked() != ""):
+				t.Errorf("%s with a wrong password: %v, the proxy was asked for %q", scheme, err, proxy.asked())
+			}
+			if strings.Contains(fmt.Sprint(err)+c.log.String(), password) {
+				t.Error("the proxy's password is shown")
+			}
 		}
 	}
+}
+
+// socksProxy leads every connection to one target (RFC 1928, with a log-in of RFC 1929).
+type socksProxy struct {
+	address string
+	mu      sync.Mutex
+	target  string // host and port, as asked for
+}
+
+func (p *socksProxy) asked() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target
+}
+
+func newSOCKSProxy(t *testing.T, target, user, password string) *socksProxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &socksProxy{address: listener.Addr().String()}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer client.Close()
+				p.serve(client, target, user+":"+password)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		running.Wait()
+	})
+	return p
+}
+
+func (p *socksProxy) serve(client net.Conn, target, logIn string) {
+	_ = client.SetDeadline(time.Now().Add(time.Minute))
+	read := func(n byte) string {
+		data := make([]byte, n)
+		_, _ = io.ReadFull(client, data)
+		return string(data)
+	}
+	length := func() byte { return read(1)[0] }
+	read(1) // version
+	read(length())
+	_, _ = client.Write([]byte{5, 2}) // user and password
+	read(1)                           // version
+	user := read(length())
+	password := read(length())
+	if user+":"+password != logIn {
+		_, _ = client.Write([]byte{1, 1})
+		return
+	}
+	_, _ = client.Write([]byte{1, 0})
+	if read(4) != "\x05\x01\x00\x03" { // connect to a name
+		return
+	}
+	host, port := read(length()), read(2)
+	p.mu.Lock()
+	p.target = net.JoinHostPort(host, fmt.Sprint(int(port[0])<<8|int(port[1])))
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	_, _ = client.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+	go func() {
+		_, _ = io.Copy(server, client)
+		server.Close()
+	}()
+	_, _ = io.Copy(client, server)
 }
 
 func TestPlainHTTPOnlyToLoopback(t *testing.T) {
