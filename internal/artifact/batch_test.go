@@ -23,17 +23,17 @@ func TestBatchSignsInPlaceAndSkipsWhatIsSigned(t *testing.T) {
 	write(t, filepath.Join(dir, "a.tar.gz"), "content\n")
 	batch := &Batch{Hands: []*Hand{hand(key), hand(key)}}
 	jobs := plan(t, "", rpm, filepath.Join(dir, "a.tar.gz"))
-	wantStatus(t, batch.Run(t.Context(), jobs), Signed, Signed)
+	wantStatus(t, batch.Run(deadline(t), jobs), Signed, Signed)
 	before := tree(t, dir)
 	if want := []string{"a.tar.gz", "a.tar.gz.asc", "demo.rpm"}; !slices.Equal(names(before), want) {
 		t.Errorf("the folder holds %v, want %v", names(before), want)
 	}
-	wantStatus(t, batch.Run(t.Context(), jobs), Skipped, Skipped)
+	wantStatus(t, batch.Run(deadline(t), jobs), Skipped, Skipped)
 	if after := tree(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Error("skipping changed files")
 	}
 	batch.Force = true
-	wantStatus(t, batch.Run(t.Context(), jobs), Signed, Signed)
+	wantStatus(t, batch.Run(deadline(t), jobs), Signed, Signed)
 }
 
 // TestBatchWithFolderLeavesTheInputAlone: results and nothing else are in the folder.
@@ -46,7 +46,7 @@ func TestBatchWithFolderLeavesTheInputAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results := (&Batch{Hands: []*Hand{hand(key)}, Folder: out}).Run(t.Context(), plan(t, out, deb, text))
+	results := (&Batch{Hands: []*Hand{hand(key)}, Folder: out}).Run(deadline(t), plan(t, out, deb, text))
 	wantStatus(t, results, Signed, Signed)
 	if now, err := digest(deb); now != original || err != nil {
 		t.Errorf("the input changed (%v)", err)
@@ -57,7 +57,7 @@ func TestBatchWithFolderLeavesTheInputAlone(t *testing.T) {
 	if want, err := digest(filepath.Join(out, "demo_1_all.deb")); results[0].SHA256 != want || err != nil {
 		t.Errorf("SHA256 = %s, want that of the signed package, %s (%v)", results[0].SHA256, want, err)
 	}
-	wantStatus(t, (&Batch{Hands: []*Hand{hand(key)}, Folder: out}).Run(t.Context(), plan(t, out, deb, text)), Skipped, Skipped)
+	wantStatus(t, (&Batch{Hands: []*Hand{hand(key)}, Folder: out}).Run(deadline(t), plan(t, out, deb, text)), Skipped, Skipped)
 }
 
 // TestBatchReportsEachFailureAndGoesOn: the bad file stays as it was, the good ones are signed.
@@ -70,7 +70,7 @@ func TestBatchReportsEachFailureAndGoesOn(t *testing.T) {
 	write(t, filepath.Join(dir, "good.tar"), "content\n")
 	var done []string
 	batch := &Batch{Hands: []*Hand{hand(key)}, Done: func(r Result) { done = append(done, filepath.Base(r.File)) }}
-	results := batch.Run(t.Context(), plan(t, "", bad, filepath.Join(dir, "good.tar")))
+	results := batch.Run(deadline(t), plan(t, "", bad, filepath.Join(dir, "good.tar")))
 	wantStatus(t, results, Failed, Signed)
 	if len(done) != 2 {
 		t.Errorf("Done was called for %v", done)
@@ -84,7 +84,7 @@ func TestBatchReportsEachFailureAndGoesOn(t *testing.T) {
 }
 
 func TestBatchThatIsInterruptedSignsNoMore(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(deadline(t))
 	cancel()
 	file := textFile(t, "a.tar", "content\n")
 	results := (&Batch{Hands: []*Hand{{}}}).Run(ctx, plan(t, "", file))

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -55,35 +54,23 @@ func (s *Signer) signRPM(ctx context.Context, path string) error {
 	return err
 }
 
-// checkRPMAlgorithm: rpm before 4.20 signs with an ECDSA key and then refuses its own package.
+// checkRPMAlgorithm refuses a key whose signatures this rpm cannot check.
 func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
-	output, err := run(ctx, s.Environ, "", "rpm", "--version")
-	if err != nil {
+	version, ecdsa, err := RPMVersion(ctx, s.Environ)
+	if err != nil || ecdsa {
 		return err
 	}
-	words := strings.Fields(output)
-	if len(words) == 0 || rpmKnowsECDSA(words[len(words)-1]) {
-		return nil
-	}
-	output, err = run(ctx, s.gpgEnvironment(), "", "gpg", "--batch", "--with-colons", "--list-keys", s.OpenPGP.Fingerprint)
+	output, err := run(ctx, s.gpgEnvironment(), "", "gpg", "--batch", "--with-colons", "--list-keys", s.OpenPGP.Fingerprint)
 	if err != nil {
 		return err
 	}
 	for line := range strings.Lines(output) {
 		// Field 4 is the algorithm (GnuPG, doc/DETAILS); 19 is ECDSA (RFC 4880bis, section 9.1).
 		if fields := strings.Split(line, ":"); fields[0] == "pub" && len(fields) > 3 && fields[3] == "19" {
-			return fmt.Errorf("rpm %s cannot check ECDSA signatures; choose a policy with an RSA key", words[len(words)-1])
+			return fmt.Errorf("rpm %s cannot check ECDSA signatures; choose a policy with an RSA key", version)
 		}
 	}
 	return nil
-}
-
-func rpmKnowsECDSA(version string) bool {
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, errA := strconv.Atoi(major)
-	b, errB := strconv.Atoi(minor)
-	return errA == nil && errB == nil && (a > 4 || a == 4 && b >= 20)
 }
 
 // originMember is the member that holds debsigs' signature of type "origin".

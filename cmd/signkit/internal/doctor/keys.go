@@ -40,7 +40,7 @@ func (e *examination) strength(id string, public crypto.PublicKey, gpg bool) {
 	case *ecdsa.PublicKey:
 		text := public.Curve.Params().Name
 		if gpg {
-			e.warn(area, id, text+": rpm without Sequoia (Debian 11 and 12, RHEL 8 and 9) cannot check it", "for rpm packages choose an RSA key")
+			e.warn(area, id, text+": rpm without Sequoia (Debian 11 and 12, Ubuntu to 24.04, RHEL 8 and 9) cannot check it", "for rpm packages choose an RSA key")
 			return
 		}
 		e.ok(area, id, text)

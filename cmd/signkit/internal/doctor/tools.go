@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"signkit/internal/artifact"
 )
 
 // toolTimeout bounds a program that is asked for its version.
@@ -78,13 +80,7 @@ func (e *examination) toolVersions(ctx context.Context) {
 			e.ok(area, "osslsigncode", "version "+version.String())
 		}
 	}
-	if version, ok := e.version(ctx, "rpm", "--version"); ok {
-		if version.before(4, 20) {
-			e.warn(area, "rpm", "version "+version.String()+" cannot check ECDSA signatures", "sign rpm packages with an RSA key")
-		} else {
-			e.ok(area, "rpm", "version "+version.String())
-		}
-	}
+	e.rpm(ctx)
 	if output, installed, _ := e.ask(ctx, "cosign", "pkcs11-tool", "--help"); installed && strings.Contains(output, "not built with pkcs11-tool") {
 		e.problem(area, "cosign", "this one was built without PKCS#11", "build cosign with the tag pkcs11key")
 	}
@@ -95,6 +91,20 @@ func (e *examination) toolVersions(ctx context.Context) {
 					"put the line  %__gpg /usr/bin/gpg  into /etc/rpm/macros.signing")
 			}
 		}
+	}
+}
+
+func (e *examination) rpm(ctx context.Context) {
+	const area = "tools"
+	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
+	defer cancel()
+	version, ecdsa, err := artifact.RPMVersion(ctx, e.Environ)
+	switch {
+	case err != nil: // it is not installed, or of no use
+	case !ecdsa:
+		e.warn(area, "rpm", "version "+version+" cannot check ECDSA signatures", "sign rpm packages with an RSA key")
+	default:
+		e.ok(area, "rpm", "version "+version)
 	}
 }
 

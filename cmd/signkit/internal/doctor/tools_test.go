@@ -33,6 +33,17 @@ func TestOldToolsAreNamed(t *testing.T) {
 	}
 }
 
+// TestRPMWithSequoiaChecksECDSA as RHEL 10's does, whatever its version.
+func TestRPMWithSequoiaChecksECDSA(t *testing.T) {
+	e, found := recorded(Patient{Environ: fakeTools(t, map[string]string{
+		"rpm": "RPM version 4.19.1.1", "rpmkeys": "", "ldd": "librpm_sequoia.so.1 => /lib64/librpm_sequoia.so.1",
+	})})
+	e.rpm(t.Context())
+	if f := one(t, *found); f.State != OK || !strings.Contains(f.Text, "4.19.1.1") {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestMacroThatNamesNoGPGIsAProblem(t *testing.T) {
 	for prints, problem := range map[string]bool{
 		"/nowhere/bin/gpg2": true,
