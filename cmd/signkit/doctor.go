@@ -17,7 +17,8 @@ func newDoctorCommand(a *app) *cobra.Command {
 		Short: "Find out why signing does not work, or will not",
 		Long: `Check settings, the way to the service, token, keys, tools and this machine: one line each,
 and below a red one what to do. Without PROJECT/POLICY every key of the token's user is
-looked at, or those that the settings narrow to.
+looked at, or those that the settings narrow to. With it, what is amiss with tools that this
+key does not need is a note.
 
 No signature is made, unless --sign asks for a test with each key: only that shows approvals
 and projects that are not for hash signing. No secret is printed.`,
@@ -53,7 +54,7 @@ func (a *app) patient(args []string, sign bool) (doctor.Patient, error) {
 		if err != nil {
 			return p, err
 		}
-		p.Project, p.Policy = name.project, name.policy
+		p.Project, p.Policy, p.Named = name.project, name.policy, true
 	}
 	if path, ok := installed("libsignkit-pkcs11.so"); ok {
 		p.Module = path
@@ -99,7 +100,7 @@ func (a *app) showFinding(f doctor.Finding, before string) {
 	if label == before {
 		label = ""
 	}
-	word := map[doctor.State]string{doctor.OK: "ok", doctor.Warning: "warning", doctor.Problem: "PROBLEM", doctor.Skipped: "skipped"}[f.State]
+	word := map[doctor.State]string{doctor.OK: "ok", doctor.Warning: "warning", doctor.Problem: "PROBLEM", doctor.Note: "note", doctor.Skipped: "skipped"}[f.State]
 	line := fmt.Sprintf("%-9s %-8s %s: %s", label, word, f.Subject, f.Text)
 	if f.State == doctor.Problem {
 		line = a.ui.red(line)

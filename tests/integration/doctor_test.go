@@ -12,6 +12,7 @@ func TestDoctor(t *testing.T) {
 	for name, test := range map[string]struct {
 		env      []string
 		prepare  string // shell that breaks something
+		all      bool   // no key is named, so that tools matter
 		want     []string
 		problems bool
 	}{
@@ -22,8 +23,13 @@ func TestDoctor(t *testing.T) {
 			problems: true, want: []string{"PROBLEM  module: ", "signkit-tokend, of the same version, belongs beside the module"},
 		},
 		"no-way-into-openssl": {
+			env: []string{"SIGNPATH_PROJECT_SLUG=demo", "SIGNPATH_SIGNING_POLICY_SLUG=gpg-p-256"}, all: true,
 			prepare:  "export OPENSSL_ENGINES=/nowhere OPENSSL_MODULES=/nowhere; ",
 			problems: true, want: []string{"PROBLEM  openssl: ", "install libengine-pkcs11-openssl or pkcs11-provider"},
+		},
+		"tool-of-no-matter": {
+			prepare: "export OPENSSL_ENGINES=/nowhere OPENSSL_MODULES=/nowhere; ",
+			want:    []string{"note     openssl: ", "install libengine-pkcs11-openssl or pkcs11-provider"},
 		},
 		"no-gpg": {
 			prepare:  "mkdir /tmp/bin && ln -s $(command -v sh openssl) /tmp/bin && export PATH=/tmp/bin; ",
@@ -36,7 +42,11 @@ func TestDoctor(t *testing.T) {
 		}
 		s.each(t, s.inAll(as, cell{sample: "jarsigner", form: "doctor-" + name}), func(w *workplace) {
 			w.more = test.env
-			got := w.tool("bash", "-c", test.prepare+"/usr/bin/signkit doctor demo/gpg-p-256 --sign")
+			command := "/usr/bin/signkit doctor --sign"
+			if !test.all {
+				command += " demo/gpg-p-256"
+			}
+			got := w.tool("bash", "-c", test.prepare+command)
 			if test.problems != (got.code == 7) || !test.problems && (got.code != 0 || strings.Contains(got.stdout, "PROBLEM")) {
 				w.Errorf("ended with %d", got.code)
 			}

@@ -5,6 +5,7 @@ package doctor
 
 import (
 	"context"
+	"slices"
 
 	"signkit/internal/config"
 	"signkit/internal/signpath"
@@ -18,6 +19,7 @@ const (
 	OK      State = "ok"
 	Warning State = "warning"
 	Problem State = "problem"
+	Note    State = "note"    // it would be a problem for something else than the key that was asked about
 	Skipped State = "skipped" // could not be checked: Text says why
 )
 
@@ -27,7 +29,7 @@ type Finding struct {
 	Subject string `json:"subject"` // what was looked at
 	State   State  `json:"state"`
 	Text    string `json:"text"`          // what was found
-	Fix     string `json:"fix,omitempty"` // what to do; set for warnings and problems
+	Fix     string `json:"fix,omitempty"` // what to do; set for warnings, problems and notes
 }
 
 // Patient is what is examined. Settings errors and missing parts are findings, so every field
@@ -40,6 +42,7 @@ type Patient struct {
 	ClientError error
 
 	Project, Policy string // narrow the keys that are looked at; both empty: all
+	Named           bool   // they are the key that was asked about, and nothing else matters
 	Sign            bool   // make one test signature with each
 
 	Module, Bridge string // paths; empty: not installed
@@ -83,5 +86,23 @@ func (e *examination) warn(area, subject, text, fix string) {
 }
 
 func (e *examination) problem(area, subject, text, fix string) {
-	e.show(Finding{Area: area, Subject: subject, State: Problem, Text: text, Fix: fix})
+	state := Problem
+	if !e.asked(area) {
+		state = Note
+	}
+	e.show(Finding{Area: area, Subject: subject, State: state, Text: text, Fix: fix})
+}
+
+// asked reports whether a problem in this area is one of what was asked about. A key signs whatever other tools are
+// installed, and one with a certificate signs without gpg.
+func (e *examination) asked(area string) bool {
+	switch {
+	case !e.Named:
+		return true
+	case area == "tools":
+		return false
+	case area == "gpg" && len(e.keys) > 0:
+		return slices.ContainsFunc(e.keys, (*signpath.Key).IsGPG)
+	}
+	return true
 }

@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,6 +31,36 @@ func TestOldToolsAreNamed(t *testing.T) {
 		}
 		if !ok {
 			t.Errorf("%s (%s): %+v", c.tool, c.prints, *found)
+		}
+	}
+}
+
+// TestToolsAreNotedWhereAKeyIsAskedAbout: one that cannot sign is no fault of the key's.
+func TestToolsAreNotedWhereAKeyIsAskedAbout(t *testing.T) {
+	tools := map[string]string{
+		"cosign": "This cosign was not built with pkcs11-tool support!",
+		"rpm":    "/nowhere/bin/gpg2",
+	}
+	for named, state := range map[bool]State{false: Problem, true: Note} {
+		environ := fakeTools(t, tools)
+		openssl := filepath.Join(os.Getenv("PATH"), "openssl") // which has no engine and no provider
+		if err := os.WriteFile(openssl, []byte("#!/bin/sh\n[ $1 = version ] && echo OpenSSL 3.0.19\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		e, found := recorded(Patient{Environ: environ, Named: named})
+		e.openssl(t.Context())
+		e.toolVersions(t.Context())
+		states := map[string]State{}
+		for _, f := range *found {
+			states[f.Subject] = f.State
+			if f.State != OK && f.Fix == "" {
+				t.Errorf("%+v says not what to do", f)
+			}
+		}
+		for _, subject := range []string{"openssl", "cosign", "rpmsign"} {
+			if states[subject] != state {
+				t.Errorf("a key asked about: %v: %s is a %q, want %q", named, subject, states[subject], state)
+			}
 		}
 	}
 }
