@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"signkit/images"
@@ -180,6 +181,14 @@ func TestConfigurationFiles(t *testing.T) {
 				w.Errorf("ended with %d", got.code)
 			}
 			w.service.wantRequests(w.T, 2, 1)
+			if via != "provider" {
+				return
+			}
+			// What OpenSSL asks for in FIPS mode.
+			got = w.tool("openssl", "storeutl", "-noout", "-keys", "-propquery", "fips=yes", "pkcs11:object=demo%2Fp-256;type=private")
+			if got.code != 0 || !strings.Contains(got.stdout, "Total found: 1") {
+				w.Errorf("asked for fips=yes: ended with %d", got.code)
+			}
 		})
 	}
 }
