@@ -2,6 +2,7 @@ package logging
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -59,6 +60,8 @@ func runWriter(number, directory string) error {
 }
 
 func TestManyProcessesWriteAndRotate(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	defer cancel()
 	directory := t.TempDir()
 	gate, open, err := os.Pipe()
 	if err != nil {
@@ -66,7 +69,7 @@ func TestManyProcessesWriteAndRotate(t *testing.T) {
 	}
 	var running []*exec.Cmd
 	for i := range writers {
-		cmd := exec.Command(os.Args[0])
+		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", writerEnv, i), directoryEnv+"="+directory)
 		cmd.Stdin, cmd.Stderr = gate, os.Stderr
 		if err := cmd.Start(); err != nil {
