@@ -93,10 +93,20 @@ func TestTooManyRequestsHoldsThoseWhoWait(t *testing.T) {
 		t.Run("Retry-After="+retryAfter, func(t *testing.T) {
 			s := newService(t, true)
 			var asked, sleeping, early atomic.Int32
-			over := make(chan struct{}) // the pause
+			both, over := make(chan struct{}), make(chan struct{}) // two requests are here; the pause is over
+			wait := func(done <-chan struct{}, what string) {
+				select {
+				case <-done:
+				case <-time.After(time.Minute):
+					t.Errorf("waited a minute for %s", what)
+				}
+			}
 			signs := signHashHandler(t)
 			s.handle("POST", "SigningRequests/SignHash", func(w http.ResponseWriter, r *http.Request) {
-				asked.Add(1)
+				if asked.Add(1) == 2 {
+					close(both)
+				}
+				wait(both, "a second request beside the first") // which would else see the pause
 				select {
 				case <-over:
 					signs(w, r)
@@ -108,7 +118,7 @@ func TestTooManyRequestsHoldsThoseWhoWait(t *testing.T) {
 				}
 			})
 			cfg := s.config()
-			cfg.MaxParallel = 2
+			cfg.MaxParallel, cfg.Timeouts.HTTPRequest = 2, time.Minute
 			c := newTestClient(t, cfg, func(o *Options) {
 				o.Logger = slog.New(slog.NewTextHandler(slowWriter{}, nil))
 			})
@@ -117,7 +127,7 @@ func TestTooManyRequestsHoldsThoseWhoWait(t *testing.T) {
 					early.Store(asked.Load())
 					close(over)
 				}
-				<-over
+				wait(over, "four calls in the pause")
 				return c.clock.sleep(ctx, d)
 			}
 			var group sync.WaitGroup
