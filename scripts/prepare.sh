@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# usage: scripts/prepare.sh --for build|unit|lint|integration|test|demo|images|fuzz|bench|bootstrap [-- COMMAND ARGS…]
+# usage: scripts/prepare.sh --for build|unit|lint|check|integration|test|demo|images|fuzz|bench|bootstrap [-- COMMAND ARGS…]
 # Sees that this machine has what the named job needs, then runs COMMAND.
 #
-# What is missing is installed from the distribution where that is allowed (root, or CI=true with sudo); elsewhere the one
-# line to run is printed and the exit status is 1. Jobs with containers use the Docker engine that answers, and leave it alone.
-# Where none answers and this is root, docker.io is installed and its engine runs for as long as COMMAND does.
-# Where none can be had, COMMAND gets the reason in SIGNKIT_NO_ENGINE and does what it can without.
+# Where something is missing, a few lines say first what is installed or started, where and why. Packages come from the
+# distribution, where that is allowed (root, or CI=true with sudo); engine.sh sees to a Docker engine for jobs with containers.
+# With SIGNKIT_PREPARE=no, and where it is not allowed, the line to run by hand is printed instead, and the exit status is 1; a
+# job that can do without containers goes on without them, and COMMAND finds the reason in SIGNKIT_NO_ENGINE.
 set -euo pipefail
 
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
@@ -16,20 +16,28 @@ job=$2
 shift 2
 if [[ ${1-} == -- ]]; then shift; elif [[ $# -gt 0 ]]; then usage; fi
 
-engine=no
+case ${SIGNKIT_PREPARE:-yes} in
+  yes | no) ;;
+  *) say "SIGNKIT_PREPARE is \"$SIGNKIT_PREPARE\"; it can be yes (the default) or no"; exit 2 ;;
+esac
+
+engine=no unit="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb"
 case $job in
   build) tools="go python3-venv" ;;
-  unit) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb" ;;
+  unit) tools=$unit ;;
   lint) tools="go gcc python3-venv" ;;
   integration) tools="go python3-venv openssl mvn" engine=yes ;;
   demo | images) tools="go python3-venv openssl" engine=yes ;;
-  test) tools="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb mvn" engine=yes ;;
+  check | test) tools="$unit mvn" engine=yes ;;
   fuzz) tools="go libfuzzer" ;;
   bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv gpg gpg-agent gnupg-pkcs11-scd" ;;
   bootstrap) tools="mmdebstrap" ;;
   *) usage ;;
 esac
 if [[ -n ${MODULE_CC-} ]]; then tools=${tools/python3-venv/gcc}; fi
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=${SIGNKIT_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/signkit}
 
 # --- programs -------------------------------------------------------------------------------------------------------
 
@@ -39,8 +47,7 @@ present() { # present TOOL: reports whether this machine has it
     gcc) command -v gcc >/dev/null && [[ -e /usr/include/stdlib.h ]] ;;
     openssl-pkcs11) openssl engine pkcs11 >/dev/null 2>&1 || openssl list -provider pkcs11 -providers >/dev/null 2>&1 ;;
     libfuzzer) compgen -G "$(clang -print-runtime-dir 2>/dev/null)/libclang_rt.fuzzer*" >/dev/null ;;
-    nginx) command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] ;;
-    docker) command -v docker >/dev/null ;;
+    nginx) command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]] || "$cache/bin/nginx" -v >/dev/null 2>&1 ;;
     dockerd) command -v dockerd >/dev/null && command -v iptables >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -63,59 +70,144 @@ package() { # package TOOL: the Debian packages that bring it
     javac) echo default-jdk-headless ;;
     mvn) echo maven ;;
     modutil) echo libnss3-tools ;;
-    nginx) echo nginx-light ;;
     rpmbuild) echo rpm ;;
     dpkg-deb) echo dpkg ;;
     *) echo "$1" ;;
   esac
 }
 
+# packages TOOL…: those of all of them, once each, on one line
+packages() {
+  local tool
+  for tool; do package "$tool"; done | tr ' ' '\n' | sort -u | paste -sd ' '
+}
+
+absent() { # absent TOOL…: prints those that are missing, with blanks between
+  local tool list=()
+  for tool; do
+    present "$tool" || list+=("$tool")
+  done
+  echo "${list[*]}"
+}
+
+
 as_root=()
 may_install() {
-  command -v apt-get >/dev/null || return 1
+  if [[ ${SIGNKIT_PREPARE-} == no ]] || ! command -v apt-get >/dev/null; then return 1; fi
   if [[ $(id -u) -eq 0 ]]; then return 0; fi
   [[ ${CI-} == true ]] && sudo -n true 2>/dev/null || return 1
   as_root=(sudo -n)
 }
 
-install() { # install PACKAGE…
-  local policy=/usr/sbin/policy-rc.d quiet=no status=0
-  say "installing $*"
-  if [[ " $* " == *" nginx"* && ! -e $policy ]]; then # a test runs it; this machine shall not serve
-    quiet=yes
-    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
-    "${as_root[@]}" chmod 0755 "$policy"
+# by_hand TOOL…: what somebody can type for them
+by_hand() { echo "sudo apt-get install -y $(packages "$@")"; }
+
+# installable TOOL…: all but nginx, which is only downloaded
+installable() {
+  local tool
+  for tool; do [[ $tool == nginx ]] || echo "$tool"; done
+}
+
+manuals=/usr/share/man/man1
+wants_manuals() { [[ " $* " =~ \ (javac|mvn)\  && ! -d $manuals ]]; }
+
+# announce TOOL…: says what follows: that these are provided, and what plan_engine has found
+announce() {
+  local all=("$@" "${engine_missing[@]}") wants="$*" installed
+  if [[ $engine_start == yes ]]; then wants+="${wants:+ and }a Docker engine"; fi
+  say "$job needs $wants, not found here; this is done first (SIGNKIT_PREPARE=no forbids it):"
+  mapfile -t installed < <(installable "${all[@]}")
+  if [[ ${#installed[@]} -gt 0 ]]; then say "- installed for the whole system, with apt-get: $(packages "${installed[@]}")"; fi
+  if [[ ${#installed[@]} -lt ${#all[@]} ]]; then say "- downloaded into $cache/bin, not installed: nginx"; fi
+  if wants_manuals "${all[@]}"; then say "- made, since Java's packages do not install without: $manuals"; fi
+  if [[ $engine_start == yes ]]; then say "- started: dockerd, until the last command that uses it ends; its images stay in /var/lib/docker"; fi
+}
+
+# apt ARGUMENT…: apt-get without questions. It waits for others that hold its locks, and ends in any case.
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
+    timeout --foreground --kill-after=60 3600 apt-get -qq -o DPkg::Lock::Timeout=1200 "$@" </dev/null
+}
+
+updated=
+update() { # fetches the lists of packages, once; apt-get itself does not wait for their lock
+  local deadline=$((SECONDS + 1200)) output
+  if [[ $updated ]]; then return 0; fi
+  until output=$(apt update 2>&1); do
+    if [[ $output != *"Could not get lock"* || $SECONDS -ge $deadline ]]; then
+      say "apt-get update failed: ${output##*$'\n'}"
+      return 1
+    fi
+    sleep 2
+  done
+  updated=yes
+}
+
+# provide TOOL…: installs them
+provide() {
+  local installed
+  update || return 1
+  mapfile -t installed < <(installable "$@")
+  if [[ ${#installed[@]} -gt 0 ]]; then
+    if wants_manuals "$@"; then "${as_root[@]}" mkdir -p "$manuals"; fi
+    # One name can stand for several packages, and which, for what the release has.
+    # shellcheck disable=SC2046
+    apt install -y --no-install-recommends $(packages "${installed[@]}") >/dev/null || return 1
+    hash -r
   fi
-  if [[ " $* " == *jdk* || " $* " == *maven* ]]; then
-    # Slim systems leave manual pages and their folder out, and Java's set-up wants the folder.
-    "${as_root[@]}" mkdir -p /usr/share/man/man1
+  if [[ ${#installed[@]} -lt $# ]]; then fetch_nginx || return 1; fi
+}
+
+# fetch_nginx takes the program out of its package: a test runs it, but the installed package would have this machine serve.
+fetch_nginx() {
+  local work name status=1
+  mkdir -p "$cache/bin"
+  work=$(mktemp -d "$cache/nginx.XXXXXX")
+  for name in nginx nginx-light; do # which of them has it depends on the release
+    (cd "$work" && timeout --kill-after=60 1200 apt-get -qq download "$name" </dev/null >/dev/null 2>"$work/log") || continue
+    dpkg-deb --extract "$work/$name"_*.deb "$work"
+    if [[ -x $work/usr/sbin/nginx ]]; then
+      mv "$work/usr/sbin/nginx" "$cache/bin/nginx"
+      status=0
+      break
+    fi
+  done
+  if [[ $status -ne 0 ]]; then
+    say "no nginx could be downloaded: $(tail -n 1 "$work/log")"
+  elif ! present nginx; then
+    say "the downloaded nginx does not run: $("$cache/bin/nginx" -v 2>&1 | tail -n 1)"
+    status=1
   fi
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || status=$?
-  if [[ $quiet == yes ]]; then
-    "${as_root[@]}" rm -f "$policy"
-    "${as_root[@]}" systemctl disable nginx >/dev/null 2>&1 || true
-  fi
+  rm -rf "$work"
   return "$status"
 }
 
-provide() { # provide TOOL…: installs what is missing or says how
-  local missing=() packages tool
-  for tool; do
-    present "$tool" || missing+=("$tool")
-  done
-  if [[ ${#missing[@]} -eq 0 ]]; then return 0; fi
-  if may_install; then "${as_root[@]}" apt-get update -qq >/dev/null || return 1; fi
-  # One name can stand for several packages, and which, for what the release has.
-  mapfile -t packages < <(for tool in "${missing[@]}"; do package "$tool"; done | tr ' ' '\n' | sort -u)
-  if ! may_install; then
-    say "missing here; on Debian and Ubuntu run:  sudo apt-get install -y ${packages[*]}"
-    return 1
+need() { # need TOOL…: provides what is missing, or says how and ends
+  local missing
+  read -ra missing <<<"$(absent "$@")"
+  if [[ ${#missing[@]} -gt 0 ]] && ! may_install; then
+    say "$job needs ${missing[*]}, not found here; on Debian and Ubuntu run:  $(by_hand "${missing[@]}")"
+    exit 1
   fi
-  install "${packages[@]}"
+  if [[ ${#missing[@]} -gt 0 || ${#engine_missing[@]} -gt 0 || $engine_start == yes ]]; then announce "${missing[@]}"; fi
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    provide "${missing[@]}" || { say "could not be installed: $(absent "${missing[@]}")"; exit 1; }
+  fi
 }
 
+# --- what the job needs ---------------------------------------------------------------------------------------------
+
+# shellcheck source=scripts/engine.sh
+source "$here/engine.sh"
+engine_missing=() engine_start=no no_engine=
+if [[ $engine == yes ]]; then plan_engine; fi
+
 # shellcheck disable=SC2086
-provide $tools
+need $tools
+if [[ $engine == yes && -z $no_engine ]] && may_install && ! present mmdebstrap; then
+  say "should no image registry answer, mmdebstrap is installed, too, to make base images (SIGNKIT_PREPARE=no forbids it)"
+fi
+if [[ -x $cache/bin/nginx ]]; then export PATH=$PATH:$cache/bin; fi
 if [[ " $tools " == *" go "* ]]; then
   # go.mod names the release; any Go from 1.21 on fetches that by itself.
   version=$(go env GOVERSION 2>/dev/null || true)
@@ -127,108 +219,44 @@ if [[ " $tools " == *" go "* ]]; then
   fi
 fi
 
-# --- engine ---------------------------------------------------------------------------------------------------------
-
-locks=/run/lock
-pid_file=/run/signkit-engine.pid # exists while an engine runs that one of these scripts has started
-child=
-
-answers() { timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
-
-start_engine() {
-  local log
-  log=$(cd "$(dirname "$0")/.." && pwd)/build/dockerd.log
-  mkdir -p "$(dirname "$log")"
-  # In a session of its own: an interrupt at the terminal must not take it away from COMMAND's cleaning up.
-  setsid dockerd >"$log" 2>&1 8>&- 9>&- </dev/null &
-  local pid=$! tries
-  disown "$pid"
-  echo "$pid" >"$pid_file"
-  for ((tries = 0; tries < 120; tries++)); do
-    if answers; then return 0; fi
-    kill -0 "$pid" 2>/dev/null || break
-    sleep 0.25
-  done
-  stop_engine
-  no_engine="dockerd does not start: $(grep -v 'level=info' "$log" | tail -n 1 | cut -c1-300) (see $log)"
-  return 1
-}
-
-stop_engine() {
-  local pid tries
-  pid=$(cat "$pid_file" 2>/dev/null) || return 0
-  rm -f "$pid_file"
-  [[ $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]] || return 0
-  kill -TERM "$pid" # it ends its containers and its containerd
-  for ((tries = 0; tries < 160; tries++)); do
-    # Shims of containers that have just ended outlive it for a moment.
-    if ! kill -0 "$pid" 2>/dev/null && ! pgrep -f -- 'containerd-shim.* -namespace moby ' >/dev/null 2>&1; then return 0; fi
-    sleep 0.25
-  done
-  say "dockerd (process $pid) did not end within 40 s; killing it and its containerd"
-  kill -KILL "$pid" "$(cat /run/docker/containerd/containerd.pid 2>/dev/null || echo "$pid")" 2>/dev/null || true
-}
-
-# The last of several commands at a time stops the engine: each holds a shared lock for as long as it uses it.
-# shellcheck disable=SC2329 # a trap calls it
-release_engine() {
-  flock -u 8
-  if flock -n -x 8; then stop_engine; fi
-}
-
-need_engine() {
-  if [[ -n ${DOCKER_HOST-} ]]; then
-    provide docker && answers && return 0
-    no_engine="no Docker engine answers at DOCKER_HOST=$DOCKER_HOST"
-    return 1
-  fi
-  if [[ $(id -u) -ne 0 || ! -d $locks ]]; then
-    provide docker && answers && return 0
-    no_engine="no Docker engine answers, and only root may start one"
-    return 1
-  fi
-  exec 8>"$locks/signkit-engine" 9>"$locks/signkit-engine-start"
-  flock -s 8
-  trap release_engine EXIT
-  flock 9
-  if present docker && answers; then flock -u 9; return 0; fi
-  no_engine="no Docker engine answers and docker.io could not be installed"
-  # A package's own start script may bring the engine up.
-  if provide docker dockerd; then
-    hash -r
-    if answers || start_engine; then flock -u 9; return 0; fi
-  fi
-  flock -u 9
-  return 1
-}
-
 if [[ $engine == yes ]]; then
-  no_engine=
-  if need_engine; then
+  if [[ -z $no_engine ]] && acquire_engine; then
     unset SIGNKIT_NO_ENGINE
   else
     export SIGNKIT_NO_ENGINE=$no_engine
     say "going on without containers: $no_engine"
-    if [[ $job == demo ]]; then provide openssl-pkcs11 pkcs11-tool p11tool; fi
+    engine_missing=() engine_start=no
+    if [[ $job == demo ]]; then need openssl-pkcs11 pkcs11-tool p11tool; fi
   fi
 fi
 
 # --- the command ----------------------------------------------------------------------------------------------------
 
 if [[ $# -eq 0 ]]; then exit 0; fi
-# In a process group of its own, so that a signal to this script reaches all of it, and this script outlives it.
-set -m
-"$@" <&0 8>&- 9>&- &
-child=$!
-set +m
+ending='' child=''
+forward() { # forward SIGNAL: to all of COMMAND
+  ending=$1
+  if [[ $child ]]; then kill "-$1" -- "-$child" 2>/dev/null || true; fi
+}
 for signal in INT TERM HUP; do
   # shellcheck disable=SC2064
-  trap "kill -$signal -- -$child 2>/dev/null || true" "$signal"
+  trap "forward $signal" "$signal"
 done
+# In a process group of its own, so that this script outlives it.
+set -m
+"$@" <&0 8<&- &
+child=$!
+set +m
+if [[ $ending ]]; then forward "$ending"; fi # it came too early for COMMAND
 status=0
 wait "$child" || status=$?
-while kill -0 "$child" 2>/dev/null; do # a trapped signal ends the first wait early
+if [[ $ending ]]; then # that ended the wait
+  for ((tries = 0; tries < 600; tries++)); do # COMMAND may need time to clean up
+    kill -0 "$child" 2>/dev/null || break
+    sleep 0.2
+  done
+  kill -KILL -- "-$child" 2>/dev/null || true
   status=0
   wait "$child" || status=$?
-done
+fi
 exit "$status"
