@@ -44,7 +44,7 @@ apt_options() {
 bootstrap() {
   mkdir -p "$cache"
   # Several releases can be wanted at a time.
-  flock "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
+  flock --wait 3600 "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
   local options=(--quiet --variant=minbase --include=ca-certificates) line
   while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
   # As in the official slim images: no manuals and translations, but every licence.
@@ -58,7 +58,7 @@ bootstrap() {
       --customize-hook='chroot "$1" update-ca-certificates')
   fi
   say "no image registry answers; bootstrapping $suite (about 15 s)"
-  mirrors | mmdebstrap --format=tar "${options[@]}" "$suite" "$tarball.$$" - >&2 || { rm -f "$tarball.$$"; return 1; }
+  mirrors | timeout --foreground --kill-after=60 1800 mmdebstrap --format=tar "${options[@]}" "$suite" "$tarball.$$" - >&2 || { rm -f "$tarball.$$"; return 1; }
   mv "$tarball.$$" "$tarball"
 }
 

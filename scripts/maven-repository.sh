@@ -13,7 +13,8 @@ folder=$cache/maven-$({ cat "$0" "$project/pom.xml"; echo "$@"; } | sha256sum | 
 mkdir -p "$cache"
 
 exec 9>"$folder.lock"
-flock 9 # two calls at a time fetch once
+# Two calls at a time fetch once.
+flock --wait 2400 9 || { echo "maven-repository.sh: another call has held $folder.lock for 40 minutes" >&2; exit 1; }
 if [[ ! -f $folder/complete ]]; then
   rm -rf "$folder"
   echo "maven-repository.sh: fetching maven-gpg-plugin $* and what it needs into $folder" >&2
@@ -21,7 +22,7 @@ if [[ ! -f $folder/complete ]]; then
   trap 'rm -rf "$work"' EXIT
   cp -R "$project/." "$work"
   for version; do
-    mvn --batch-mode --quiet --file "$work/pom.xml" "-Dmaven.repo.local=$folder" "-Dgpg.plugin=$version" -Dgpg.skip verify \
+    timeout --foreground --kill-after=60 1200 mvn --batch-mode --quiet --file "$work/pom.xml" "-Dmaven.repo.local=$folder" "-Dgpg.plugin=$version" -Dgpg.skip verify \
       </dev/null >&2
   done
   # With these, Maven would offline take a file only for a repository of the same name.

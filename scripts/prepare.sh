@@ -164,7 +164,7 @@ fetch_nginx() {
   mkdir -p "$cache/bin"
   work=$(mktemp -d "$cache/nginx.XXXXXX")
   for name in nginx nginx-light; do # which of them has it depends on the release
-    (cd "$work" && timeout --kill-after=60 1200 apt-get -qq download "$name" </dev/null >/dev/null 2>"$work/log") || continue
+    (cd "$work" && timeout --foreground --kill-after=60 1200 apt-get -qq download "$name" </dev/null >/dev/null 2>"$work/log") || continue
     dpkg-deb --extract "$work/$name"_*.deb "$work"
     if [[ -x $work/usr/sbin/nginx ]]; then
       mv "$work/usr/sbin/nginx" "$cache/bin/nginx"

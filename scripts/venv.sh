@@ -14,12 +14,13 @@ folder=$cache/venv/$name-$(sha256sum "$pins" | cut -c1-12)
 mkdir -p "$cache/venv"
 
 exec 9>"$folder.lock"
-flock 9 # two calls at a time install once
+# Two calls at a time install once.
+flock --wait 1800 9 || { echo "venv.sh: another call has held $folder.lock for half an hour" >&2; exit 1; }
 if [[ ! -f $folder/complete ]]; then
   rm -rf "$folder"
   echo "venv.sh: installing $(grep -oE '^[a-z][a-z-]*==[0-9.]+' "$pins" | paste -sd ' ') into $folder" >&2
   python3 -m venv "$folder" >&2
-  "$folder/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r "$pins" >&2
+  timeout --foreground --kill-after=60 1200 "$folder/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes -r "$pins" >&2
   touch "$folder/complete"
 fi
 echo "$folder/bin"

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"signkit/internal/mockapi"
 )
@@ -53,9 +54,16 @@ func newBench(ctx context.Context, build string, runs int) (*bench, error) {
 
 func (b *bench) close() {
 	if b.service != nil {
-		_ = b.service.Close(context.WithoutCancel(b.ctx))
+		b.stop(b.service)
 	}
 	_ = os.RemoveAll(b.dir)
+}
+
+// stop ends a service, also after an interrupt.
+func (b *bench) stop(service *mockapi.Server) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), time.Minute)
+	defer cancel()
+	_ = service.Close(ctx)
 }
 
 func (b *bench) prepare(build string) (err error) {
@@ -119,10 +127,15 @@ func (b *bench) makeToken() error {
 	return nil
 }
 
+// patience is far more than any program here takes.
+const patience = 10 * time.Minute
+
 // output runs a program to its end.
 func (b *bench) output(env []string, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(b.ctx, name, args...)
-	cmd.Env = env
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env, cmd.WaitDelay = env, time.Minute
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, out)

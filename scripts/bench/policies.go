@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/url"
@@ -81,7 +80,7 @@ func (c *counted) sign(into samples) error {
 
 func (c *counted) close() {
 	c.relay.Close()
-	_ = c.service.Close(context.WithoutCancel(c.bench.ctx))
+	c.bench.stop(c.service)
 }
 
 // relay passes connections on and counts the bytes of both directions, each before it is sent on.
