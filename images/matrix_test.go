@@ -2,6 +2,7 @@ package images
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,6 +79,31 @@ func TestDockerfileDefaults(t *testing.T) {
 		if got == nil || strings.Trim(string(got[1]), `"`) != value {
 			t.Errorf("ARG %s is %q, want %q", name, got, value)
 		}
+	}
+}
+
+// TestDockerfilesNameTheLicence: also those of images that cannot be built everywhere.
+func TestDockerfilesNameTheLicence(t *testing.T) {
+	files, err := filepath.Glob("*/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labelled := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "org.opencontainers.image.title=") {
+			continue // made of others, or only for tests
+		}
+		labelled++
+		if !strings.Contains(string(text), `org.opencontainers.image.licenses="Apache-2.0"`) {
+			t.Errorf("%s names no licence, or another one", file)
+		}
+	}
+	if labelled < 4 {
+		t.Errorf("only %d of %v have labels", labelled, files)
 	}
 }
 

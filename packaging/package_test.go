@@ -75,8 +75,12 @@ func TestPackagesHaveTheseFiles(t *testing.T) {
 			if got := output(t, "dpkg-deb", "--field", deb, "Architecture"); got != c.arch+"\n" {
 				t.Errorf("the .deb is for %s", got)
 			}
-			if got := output(t, "rpm", "-qp", "--qf", "%{ARCH} %{BUILDTIME}", rpm); got != c.rpm+" 1700000000" {
+			if got := output(t, "rpm", "-qp", "--qf", "%{ARCH} %{BUILDTIME} %{LICENSE}", rpm); got != c.rpm+" 1700000000 Apache-2.0" {
 				t.Errorf("the .rpm is %s", got)
+			}
+			copyright := output(t, "bash", "-c", `set -o pipefail; dpkg-deb --fsys-tarfile "$0" | tar -xO ./usr/share/doc/signkit/copyright`, deb)
+			if !strings.Contains(copyright, "\nFiles: *\n") || !strings.Contains(copyright, "\nLicense: Apache-2.0\n") {
+				t.Errorf("the .deb's copyright:\n%s", copyright)
 			}
 		})
 	}

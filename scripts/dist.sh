@@ -19,8 +19,8 @@ mkdir -p build/dist
 sbom=build/dist/signkit-$version.cdx.json
 # The list names the tool that made it, with its hashes: without -trimpath they tell where it was compiled.
 GOFLAGS=-trimpath go tool -modfile=scripts/tools.mod cyclonedx-gomod mod -json -noserial -notimestamp -licenses -std -output - . |
-  sed -E -e "s|pkg:golang/signkit(@[^?]*)?\?|pkg:golang/signkit@v$version?|g" \
-    -e '/^ *"name": "signkit",$/ { s|^( *)(.*)$|\1\2\n\1"version": "v'"$version"'",|; n; /"version"/d }' >"$sbom"
+  sed -E -e '/^ *"name": "signkit",$/ { s|^( *)(.*)$|\1\2\n\1"version": "v'"$version"'",\n\1"licenses": [{ "license": { "id": "Apache-2.0" } }],|; n; /"version"/d }' \
+    -e "s|pkg:golang/signkit(@[^?]*)?\?|pkg:golang/signkit@v$version?|g" >"$sbom"
 
 for arch in "${architectures[@]}"; do
   GOARCH=$arch OUTPUT=build/release/$arch scripts/build.sh

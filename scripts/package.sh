@@ -47,7 +47,7 @@ while read -r file; do
   if [[ -x $file ]]; then mode=0755; fi
   put "$mode" "$file" "share/signkit/$file"
 done < <(list samples)
-while read -r file; do put 0644 "$file" "share/doc/signkit/$file"; done < <(list README.md CHANGELOG.md docs)
+while read -r file; do put 0644 "$file" "share/doc/signkit/$file"; done < <(list README.md CHANGELOG.md LICENSE docs)
 if [[ -f $build/signkit.cdx.json ]]; then put 0644 "$build/signkit.cdx.json" share/doc/signkit/signkit.cdx.json; fi
 
 completion=$work/completion
