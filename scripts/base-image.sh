@@ -44,7 +44,7 @@ apt_options() {
 bootstrap() {
   mkdir -p "$cache"
   # Several releases can be wanted at a time.
-  flock --wait 3600 "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
+  flock "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
   local options=(--quiet --variant=minbase --include=ca-certificates) line
   while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
   # As in the official slim images: no manuals and translations, but every licence.

@@ -28,7 +28,8 @@ case $job in
   lint) tools="go gcc python3-venv" ;;
   integration) tools="go python3-venv openssl mvn" engine=yes ;;
   demo | images) tools="go python3-venv openssl" engine=yes ;;
-  check | test) tools="$unit mvn" engine=yes ;;
+  check) tools=$unit engine=yes ;;
+  test) tools="$unit mvn" engine=yes ;;
   fuzz) tools="go libfuzzer" ;;
   bench) tools="go gcc pkcs11-tool softhsm2-util openssl openssl-pkcs11 python3-venv gpg gpg-agent gnupg-pkcs11-scd" ;;
   bootstrap) tools="mmdebstrap" ;;
