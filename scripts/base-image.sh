@@ -85,7 +85,9 @@ if [[ -z $(find "$tarball" -mtime -30 2>/dev/null) ]]; then
       echo "$stand_in"
       exit
     fi
-    say "neither pulled nor bootstrapped: $official"
+    hint=
+    command -v mmdebstrap >/dev/null || hint=" (for the latter run:  sudo apt-get install -y mmdebstrap)"
+    say "neither pulled nor bootstrapped: $official$hint"
     exit 1
   fi
 fi
