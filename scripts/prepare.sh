@@ -21,7 +21,7 @@ case ${SIGNKIT_PREPARE:-yes} in
   *) say "SIGNKIT_PREPARE is \"$SIGNKIT_PREPARE\"; it can be yes (the default) or no"; exit 2 ;;
 esac
 
-engine=no unit="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb"
+engine=no unit="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent gnupg-pkcs11-scd dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb"
 case $job in
   build) tools="go python3-venv" ;;
   unit) tools=$unit ;;

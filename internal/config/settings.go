@@ -77,7 +77,7 @@ func settings() []setting {
 				"ones instead of refusing them",
 			boolean(func(c *Config) *bool { return &c.AllowReadWriteSessions })},
 		{names("IncludeDummyX509CertificateForGpgKeys"), names("SIGNPATH_INCLUDE_DUMMY_X509CERTIFICATE_FOR_GPG_KEYS"), "false",
-			"`true` shows an X.509 certificate for each GPG key, for tools that see no key without one",
+			"`true` shows an unsigned X.509 certificate for each GPG key, for tools that see no key without one (gnupg-pkcs11-scd)",
 			boolean(func(c *Config) *bool { return &c.IncludeDummyCertificate })},
 		{names("Log.Console.Level"), names("SIGNPATH_LOG_CONSOLE_LEVEL"), "none",
 			"`none`, `fatal`, `error`, `warning`, `info`, `debug` or `verbose`; the images set `error`",

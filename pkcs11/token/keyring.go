@@ -3,6 +3,8 @@ package token
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +49,7 @@ type keyring struct {
 	source  Source
 	limit   name // from the settings: nothing else is shown
 	handles func() uint64
+	dummies bool // a key without a certificate is shown with an unsigned one
 
 	mu      sync.Mutex
 	fetched []name
@@ -120,12 +123,24 @@ func (r *keyring) add(key Key) error {
 	if slices.ContainsFunc(r.objects, func(o *object) bool { return o.key != nil && o.key.ID() == key.ID() }) {
 		return nil
 	}
-	list, err := keyObjects(key)
+	certificate, err := r.certificate(key)
+	if err != nil {
+		return fmt.Errorf("key %s: %w", key.ID(), err)
+	}
+	list, err := keyObjects(key, certificate)
 	if err != nil {
 		return err
 	}
 	r.append(list...)
 	return nil
+}
+
+// certificate is what a key is shown with; nil: none.
+func (r *keyring) certificate(key Key) (*x509.Certificate, error) {
+	if c := key.Certificate(); c != nil || !r.dummies {
+		return c, nil
+	}
+	return unsignedCertificate(key.ID(), key.Public())
 }
 
 // hasKey reports whether the key of a policy is here.

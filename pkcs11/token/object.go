@@ -55,17 +55,17 @@ func number(n uint64) []byte { return binary.NativeEndian.AppendUint64(nil, n) }
 
 func appendNumbers(b []byte, numbers ...uint64) []byte { return wire.AppendUint64s(b, numbers...) }
 
-// keyObjects makes the objects of one policy: private key, public key and,
-// with X.509, the leaf certificate. All carry the policy's name as id and label.
-func keyObjects(key Key) ([]*object, error) {
+// keyObjects makes the objects of one policy: private key, public key and the
+// certificate, if there is one. All carry the policy's name as id and label.
+func keyObjects(key Key, certificate *x509.Certificate) ([]*object, error) {
 	public, err := publicAttributes(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", key.ID(), err)
 	}
 	name := []byte(key.ID())
 	var subject []byte
-	if c := key.Certificate(); c != nil {
-		subject = c.RawSubject
+	if certificate != nil {
+		subject = certificate.RawSubject
 	}
 	shared := map[uint64][]byte{
 		ckaToken: yes, ckaLabel: name, ckaID: name, ckaSubject: subject, ckaLocal: no, ckaDerive: no,
@@ -73,8 +73,8 @@ func keyObjects(key Key) ([]*object, error) {
 		ckaAllowedMechanisms: allowedMechanisms(public),
 	}
 	list := []*object{privateObject(key, shared, public), publicObject(key, shared, public)}
-	if c := key.Certificate(); c != nil {
-		list = append(list, certificateObject(c, key, name, name))
+	if certificate != nil {
+		list = append(list, certificateObject(certificate, key, name, name))
 	}
 	return list, nil
 }

@@ -141,6 +141,7 @@ func (t *Token) ring(cfg *config.Config) (*keyring, error) {
 		return nil, &failure{ckrGeneralError, err}
 	}
 	ring := newKeyring(source, t.limit(), t.newHandle)
+	ring.dummies = t.cfg.IncludeDummyCertificate
 	t.rings[who] = ring
 	return ring, nil
 }
