@@ -170,7 +170,7 @@ func settingNamed(name string) *setting {
 
 // ignoredVariables belong to other programs of this project: no warning for them.
 func ignoredVariables() []string {
-	return []string{"SIGNKIT_TOKEND", "SIGNKIT_SCDAEMON", "SIGNKIT_NO_SKIP", "SIGNKIT_TSA_URL", "SIGNKIT_PROXY_SOCKET"}
+	return []string{"SIGNKIT_TOKEND", "SIGNKIT_SCDAEMON", "SIGNKIT_NO_SKIP", "SIGNKIT_TSA_URL"}
 }
 
 // EnvironmentNames lists, sorted, every environment variable that has an effect on Load:
