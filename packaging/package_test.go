@@ -4,6 +4,7 @@ package packaging
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const version = "1.2.3"
@@ -21,12 +23,21 @@ var built = []string{"signkit", "signkit-mockapi", "signkit-tokend", "signkit-sc
 func pack(t *testing.T, build, arch string, formats ...string) string {
 	t.Helper()
 	output := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "../scripts/package.sh", append([]string{build, arch, output}, formats...)...)
+	cmd := bounded(t, "../scripts/package.sh", append([]string{build, arch, output}, formats...)...)
 	cmd.Env = append(os.Environ(), "VERSION="+version, "SOURCE_DATE_EPOCH=1700000000")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("package.sh: %v\n%s", err, out)
 	}
 	return output
+}
+
+// bounded is a command that is ended when it hangs.
+func bounded(t *testing.T, name string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // a compilation on a busy machine
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
 }
 
 // stand-ins for what was built: the packing does not look into files.
@@ -47,7 +58,7 @@ func output(t *testing.T, name string, args ...string) string {
 		t.Skipf("%s is not here", name)
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := bounded(t, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -57,6 +68,7 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// TestPackagesHaveTheseFiles is the one test that is not parallel: it comes first, and the tool that packs is compiled once.
 func TestPackagesHaveTheseFiles(t *testing.T) {
 	build := standIns(t)
 	for _, c := range []struct{ arch, rpm string }{{"amd64", "x86_64"}, {"arm64", "aarch64"}} {
@@ -131,6 +143,7 @@ func compare(t *testing.T, golden string, got []string) {
 }
 
 func TestPackagesAreTheSameEachTime(t *testing.T) {
+	t.Parallel()
 	build := standIns(t)
 	first, second := pack(t, build, "arm64"), pack(t, build, "arm64")
 	files, err := os.ReadDir(first)
@@ -155,6 +168,7 @@ func TestPackagesAreTheSameEachTime(t *testing.T) {
 // TestInstalledPackageWorks installs the real .deb into a folder of its own, with the machine's
 // own libraries, and purges it.
 func TestInstalledPackageWorks(t *testing.T) {
+	t.Parallel()
 	build, err := filepath.Abs("../build")
 	if err != nil {
 		t.Fatal(err)

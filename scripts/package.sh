@@ -50,10 +50,7 @@ done < <(list samples)
 while read -r file; do put 0644 "$file" "share/doc/signkit/$file"; done < <(list README.md CHANGELOG.md LICENSE docs)
 if [[ -f $build/signkit.cdx.json ]]; then put 0644 "$build/signkit.cdx.json" share/doc/signkit/signkit.cdx.json; fi
 
-completion=$work/completion
-compiler=$(scripts/zig.sh) # signkit loads PKCS#11 modules, so it cannot be built without one
-CGO_ENABLED=1 GOARCH="" CC=$compiler go run -tags "netgo,osusergo" ./cmd/signkit completion bash >"$completion"
-put 0644 "$completion" share/bash-completion/completions/signkit
+put 0644 packaging/completion.bash share/bash-completion/completions/signkit
 
 find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
@@ -65,6 +62,7 @@ for format in "${formats[@]}"; do
       --mtime="@$SOURCE_DATE_EPOCH" "$name" | gzip --best --no-name >"$output/$name.tar.gz"
     continue
   fi
-  STAGE=$stage ARCH=$arch VERSION=$version \
+  # Compiled like the programs of scripts/build.sh, and so with the same compiled standard library.
+  STAGE=$stage ARCH=$arch VERSION=$version CGO_ENABLED=0 GOFLAGS=-trimpath \
     go tool -modfile=scripts/tools.mod nfpm package --config packaging/nfpm.yaml --packager "$format" --target "$output" >&2
 done
