@@ -185,12 +185,12 @@ func TestEndOfFileCancelsTheRunningCommand(t *testing.T) {
 	if _, err := io.WriteString(client, "WAIT\nFAILCODE\n"); err != nil {
 		t.Fatal(err)
 	}
-	<-started
+	await(t, started)
 	_ = client.Close()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	if err := await(t, ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("the command's context ended with %v", err)
 	}
-	if err := <-served; err != nil {
+	if err := await(t, served); err != nil {
 		t.Errorf("Serve = %v", err)
 	}
 	// What was sent before the client left is answered, in order.
@@ -212,7 +212,7 @@ func TestEndOfContextEndsServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if err := <-served; !errors.Is(err, context.Canceled) {
+	if err := await(t, served); !errors.Is(err, context.Canceled) {
 		t.Errorf("Serve = %v", err)
 	}
 }
@@ -240,7 +240,7 @@ func startSocket(t *testing.T, s *Server[*memory]) (socket *Socket, served <-cha
 		defer close(done)
 		result <- s.ServeSocket(ctx, socket)
 	}()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() { cancel(); await(t, done) })
 	return socket, result
 }
 
@@ -258,11 +258,14 @@ func shortDir(t *testing.T) string {
 // dial connects and sends text; the client's side stays open.
 func dial(t *testing.T, socket *Socket, text string) net.Conn {
 	t.Helper()
-	conn, err := net.DialTimeout("unix", socket.Path(), time.Minute)
+	conn, err := net.DialTimeout("unix", socket.Path(), bound)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(bound)); err != nil {
+		t.Fatal(err)
+	}
 	if text == "" {
 		return conn // a write of nothing fails, too, where the server has left
 	}

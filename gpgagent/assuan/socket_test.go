@@ -39,9 +39,9 @@ func TestSocketCancelsTheCommandOfAClientThatLeaves(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan error, 1)
 	socket, _ := startSocket(t, testServer(waitCommand(started, ended)))
 	conn := dial(t, socket, "WAIT\n")
-	<-started
+	await(t, started)
 	_ = conn.Close()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	if err := await(t, ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("the command's context ended with %v", err)
 	}
 }
@@ -50,15 +50,15 @@ func TestStopOnOneConnectionEndsAll(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan error, 1)
 	socket, served := startSocket(t, testServer(waitCommand(started, ended)))
 	waiting := dial(t, socket, "WAIT\n")
-	<-started
+	await(t, started)
 	stopping := dial(t, socket, "STOP\n")
 	if got := readAll(t, stopping); got != "OK test ready\nOK\n" {
 		t.Errorf("answers %q", got)
 	}
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	if err := await(t, ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("the other command's context ended with %v", err)
 	}
-	if err := <-served; !errors.Is(err, ErrStop) {
+	if err := await(t, served); !errors.Is(err, ErrStop) {
 		t.Errorf("ServeSocket = %v, want ErrStop", err)
 	}
 	readAll(t, waiting) // ends, too
@@ -84,7 +84,7 @@ func TestSocketRefusesOtherUsers(t *testing.T) {
 		t.Errorf("answers %q, %v; want none", got, err)
 	}
 	cancel()
-	if err := <-served; !errors.Is(err, context.Canceled) {
+	if err := await(t, served); !errors.Is(err, context.Canceled) {
 		t.Errorf("ServeSocket = %v", err)
 	}
 }

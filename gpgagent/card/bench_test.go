@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -196,6 +198,11 @@ func (b *bench) connect() *connection {
 	in, out := io.Pipe()
 	answers, answer := io.Pipe()
 	c := &connection{out: out, in: bufio.NewReader(answers), done: make(chan error, 1)}
+	hangs := time.AfterFunc(patience, func() {
+		_ = answers.CloseWithError(fmt.Errorf("the connection has not ended within %s", patience))
+		_ = out.Close()
+	})
+	b.t.Cleanup(func() { hangs.Stop() })
 	go func() {
 		err := b.server.Serve(b.t.Context(), in, answer)
 		_ = answer.Close()
@@ -287,7 +294,7 @@ func (c *connection) close(t *testing.T) {
 	}
 	_ = c.out.Close()
 	_, _ = io.Copy(io.Discard, c.in)
-	if err := <-c.done; err != nil && !errors.Is(err, assuan.ErrStop) && !errors.Is(err, context.Canceled) {
+	if err := await(t, c.done); err != nil && !errors.Is(err, assuan.ErrStop) && !errors.Is(err, context.Canceled) {
 		t.Errorf("Serve = %v", err)
 	}
 	c.done = nil

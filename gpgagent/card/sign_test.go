@@ -260,9 +260,9 @@ func TestAClientThatLeavesCancelsTheSignature(t *testing.T) {
 	data, _ := digestInfo(t, crypto.SHA256, "message")
 	c.ask(t, "SETDATA "+hexText(data))
 	c.send(t, "PKSIGN --hash=sha256 "+testEntry(t, "p256").Keygrip)
-	<-started
+	await(t, started)
 	_ = c.out.Close()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	if err := await(t, ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("the signature ended with %v", err)
 	}
 	if got := c.result(t); got != "ERR 100663395" {
@@ -351,7 +351,11 @@ func TestManySignaturesAtATime(t *testing.T) {
 	var arrived, together = make(chan struct{}, 8), make(chan struct{})
 	b.replace = func(_ context.Context, k crypto.Signer, d []byte, o crypto.SignerOpts) ([]byte, error) {
 		arrived <- struct{}{}
-		<-together
+		select {
+		case <-together:
+		case <-time.After(patience):
+			return nil, errors.New("the others have not arrived")
+		}
 		return k.Sign(rand.Reader, d, o)
 	}
 	e := testEntry(t, "p256")
@@ -363,7 +367,7 @@ func TestManySignaturesAtATime(t *testing.T) {
 		connections[i].send(t, "PKSIGN --hash=sha256 "+e.Keygrip)
 	}
 	for range connections {
-		<-arrived // all of them are being made now
+		await(t, arrived) // all of them are being made now
 	}
 	close(together)
 	for i, c := range connections {

@@ -2,6 +2,7 @@ package keygrip
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // gpg names random keys as Of does.
@@ -35,7 +37,9 @@ func TestOfAgreesWithGPG(t *testing.T) {
 		file.Write(packet(6, publicKeyBody(t, pub)))
 		file.Write(packet(13, []byte("random <random@example.org>")))
 	}
-	cmd := exec.CommandContext(t.Context(), gpg, "--homedir", t.TempDir(), "--batch", "--no-autostart",
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, gpg, "--homedir", t.TempDir(), "--batch", "--no-autostart",
 		"--with-colons", "--with-keygrip", "--import-options", "show-only", "--import")
 	cmd.Stdin = &file
 	output, err := cmd.CombinedOutput()

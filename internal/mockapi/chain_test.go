@@ -118,7 +118,7 @@ func TestGPGKeysImportIntoGnuPG(t *testing.T) {
 			t.Fatal(err)
 		}
 		run := func(args ...string) string {
-			cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--no-autostart"}, args...)...)
+			cmd := exec.CommandContext(limited(t), "gpg", append([]string{"--homedir", home, "--batch", "--no-autostart"}, args...)...)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("gpg %v: %v\n%s", args, err, out)

@@ -79,16 +79,14 @@ func TestFaultHangEndsWithTheClient(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { _, err := x.client.Do(request); done <- err }()
-	for len(s.Faults()) > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the fault strikes", func() bool { return len(s.Faults()) == 0 })
 	select {
 	case err := <-done:
 		t.Fatalf("the request did not hang: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
+	if err := await(t, done); !errors.Is(err, context.Canceled) {
 		t.Errorf("the hanging request ended with %v", err)
 	}
 	if answer, _, err := x.ask(t); err != nil || answer.StatusCode != 200 {
@@ -107,6 +105,9 @@ func TestFaultResetIsATCPReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(bound)); err != nil {
+		t.Fatal(err)
+	}
 	fmt.Fprintf(conn, "GET /Api/v1/%s/Cryptoki/MySigningPolicies HTTP/1.1\r\nHost: x\r\n\r\n", s.OrganizationID())
 	if body, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("want a connection reset, got %v after %q", err, body)

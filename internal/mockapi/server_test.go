@@ -10,7 +10,6 @@ import (
 	"os"
 	"sync"
 	"testing"
-	"time"
 
 	"signkit/internal/mockapi"
 )
@@ -23,7 +22,7 @@ func start(t *testing.T, cfg *mockapi.Config) *mockapi.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Errorf("stopping the service: %v", err)
@@ -45,7 +44,7 @@ func clientFor(t *testing.T, s *mockapi.Server) *http.Client {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	return &http.Client{Transport: transport, Timeout: bound}
 }
 
 var sharedServer struct {
@@ -65,7 +64,7 @@ func TestMain(m *testing.M) {
 	sharedDir = dir
 	code := m.Run()
 	if s := sharedServer.server; s != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
 		s.Close(ctx)
 		cancel()
 	}

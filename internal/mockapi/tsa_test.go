@@ -43,7 +43,7 @@ func stampFile(t *testing.T, s *mockapi.Server, client *http.Client, file string
 
 func openssl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("openssl", args...).CombinedOutput()
+	out, err := exec.CommandContext(limited(t), "openssl", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -100,7 +100,7 @@ func TestTimeStampOfOtherDataIsRefusedByOpenSSL(t *testing.T) {
 		t.Fatal(err)
 	}
 	reply := stampFile(t, s, client, stamped, "-sha256", "-cert")
-	out, err := exec.Command("openssl", "ts", "-verify", "-data", other, "-in", reply, "-CAfile", s.RootFile()).CombinedOutput()
+	out, err := exec.CommandContext(limited(t), "openssl", "ts", "-verify", "-data", other, "-in", reply, "-CAfile", s.RootFile()).CombinedOutput()
 	if err == nil {
 		t.Errorf("openssl accepts the time-stamp of other data:\n%s", out)
 	}
@@ -144,7 +144,7 @@ func TestTimeStampFaultsDoNotVerify(t *testing.T) {
 				t.Fatal(err)
 			}
 			reply := stampFile(t, s, client, file, "-sha256", "-cert")
-			out, err := exec.Command("openssl", "ts", "-verify", "-data", file, "-in", reply, "-CAfile", s.RootFile()).CombinedOutput()
+			out, err := exec.CommandContext(limited(t), "openssl", "ts", "-verify", "-data", file, "-in", reply, "-CAfile", s.RootFile()).CombinedOutput()
 			if err == nil {
 				t.Errorf("openssl accepts it:\n%s", out)
 			}

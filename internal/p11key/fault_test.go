@@ -177,9 +177,12 @@ func TestACallThatHangsIsLeftBehind(t *testing.T) {
 	mustSign(t, key)
 	forget(t)
 	fault(t, "C_Sign", "hang")
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	err := sign(ctx, key)
+	ctx := expiring{t.Context(), make(chan struct{})}
+	result := make(chan error, 1)
+	go func() { result <- sign(ctx, key) }()
+	waitUntil(t, "the call hangs", func() bool { return calls(t, "C_Sign") == 1 })
+	close(ctx.ended)
+	err := await(t, result)
 	if !errors.Is(err, ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "cannot be cancelled") {
 		t.Errorf("error %v, want ErrTimeout and context.DeadlineExceeded", err)
 	}
@@ -195,6 +198,34 @@ func TestACallThatHangsIsLeftBehind(t *testing.T) {
 	}
 }
 
+// expiring is a context whose time is over when the test says so.
+type expiring struct {
+	context.Context
+	ended chan struct{}
+}
+
+func (c expiring) Done() <-chan struct{} { return c.ended }
+
+func (c expiring) Err() error {
+	select {
+	case <-c.ended:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+func await[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-bounded(t).Done():
+		t.Fatalf("nothing came within %s", bound)
+		panic("not reached")
+	}
+}
+
 // TestManyHangingCallsAreBounded fills every place, and still ends in time.
 func TestManyHangingCallsAreBounded(t *testing.T) {
 	key := find(t, openShim(t, "p-256"))
@@ -202,7 +233,8 @@ func TestManyHangingCallsAreBounded(t *testing.T) {
 	forget(t)
 	fault(t, "C_SignInit", "hang")
 	var group sync.WaitGroup
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
 	for range places {
 		group.Go(func() {
 			if err := sign(ctx, key); !errors.Is(err, ErrTimeout) {

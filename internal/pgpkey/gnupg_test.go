@@ -1,6 +1,7 @@
 package pgpkey
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -52,6 +53,15 @@ func signerOf(t *testing.T, key any) crypto.Signer {
 	return nil
 }
 
+// bound ends a gpg that hangs. Making a key can take long on a busy machine.
+const bound = 3 * time.Minute
+
+func limited(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // gpgWithAgent runs gpg with an agent of its own, which ends with the test.
 func gpgWithAgent(t *testing.T, home string, args ...string) string {
 	t.Helper()
@@ -59,11 +69,13 @@ func gpgWithAgent(t *testing.T, home string, args ...string) string {
 		t.Skip("gpg-agent is not installed")
 	}
 	t.Cleanup(func() {
-		kill := exec.Command("gpgconf", "--kill", "all")
+		ctx, cancel := context.WithTimeout(context.Background(), bound) // the test's own has ended
+		defer cancel()
+		kill := exec.CommandContext(ctx, "gpgconf", "--kill", "all")
 		kill.Env = append(os.Environ(), "GNUPGHOME="+home)
 		_ = kill.Run()
 	})
-	command := exec.CommandContext(t.Context(), "gpg", append([]string{"--batch", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+	command := exec.CommandContext(limited(t), "gpg", append([]string{"--batch", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
 	command.Env = append(os.Environ(), "GNUPGHOME="+home)
 	var stderr strings.Builder
 	command.Stderr = &stderr
@@ -134,7 +146,7 @@ func listing(t *testing.T, home string, key []byte) []string {
 			lines = append(lines, line)
 		}
 	}
-	prefs := exec.CommandContext(t.Context(), "gpg", "--batch", "--no-autostart", "--command-fd", "0", "--status-fd", "2", "--edit-key", fingerprintIn(lines), "showpref", "quit")
+	prefs := exec.CommandContext(limited(t), "gpg", "--batch", "--no-autostart", "--command-fd", "0", "--status-fd", "2", "--edit-key", fingerprintIn(lines), "showpref", "quit")
 	prefs.Env = append(os.Environ(), "GNUPGHOME="+home)
 	out, err := prefs.Output()
 	if err != nil {

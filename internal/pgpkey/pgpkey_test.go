@@ -265,7 +265,7 @@ func importInto(t *testing.T, home string, key *Key) gpgKey {
 
 func gpg(t *testing.T, home string, args ...string) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "gpg", append([]string{"--batch", "--no-autostart"}, args...)...)
+	command := exec.CommandContext(limited(t), "gpg", append([]string{"--batch", "--no-autostart"}, args...)...)
 	command.Env = append(os.Environ(), "GNUPGHOME="+home)
 	var stderr strings.Builder
 	command.Stderr = &stderr

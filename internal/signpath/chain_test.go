@@ -122,8 +122,8 @@ func TestChainIsFetchedOnce(t *testing.T) {
 	pki := newTestPKI(t)
 	s := newService(t, true)
 	release := make(chan struct{})
-	s.handle("GET", "Certificates", func(w http.ResponseWriter, _ *http.Request) {
-		<-release
+	s.handle("GET", "Certificates", func(w http.ResponseWriter, r *http.Request) {
+		waitFor(r, release)
 		writeJSON(w, []any{map[string]any{"x509CertificateData": b64(pki.leaf), "x509CertificateChain": []any{b64(pki.intermediate), b64(pki.root)}}})
 	})
 	c := newTestClient(t, s.config())

@@ -42,7 +42,7 @@ func swallowing(t *testing.T, to string) (address string, swallow func()) {
 			if err != nil {
 				return
 			}
-			server, err := net.Dial("tcp", to)
+			server, err := net.DialTimeout("tcp", to, bound)
 			if err != nil {
 				client.Close()
 				continue
@@ -65,8 +65,9 @@ func TestConnectionWithoutAnswersIsGivenUp(t *testing.T) {
 		address, swallow := swallowing(t, s.Listener.Addr().String())
 		cfg := s.config()
 		cfg.APIURL = "https://" + address + "/Api"
-		cfg.Timeouts.HTTPRequest, cfg.Timeouts.RetryCount = time.Second, 1
+		cfg.Timeouts.HTTPRequest, cfg.Timeouts.RetryCount = bound, 1
 		c := newTestClient(t, cfg)
+		c.clock.hook = func() { c.cfg.Timeouts.HTTPRequest = bound } // one attempt alone has little time
 		sign := func() {
 			t.Helper()
 			if _, err := c.key("p-256").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
@@ -79,6 +80,7 @@ func TestConnectionWithoutAnswersIsGivenUp(t *testing.T) {
 			t.Errorf("HTTP/2 %v: %d connections before", http2, n)
 		}
 		swallow()
+		c.cfg.Timeouts.HTTPRequest = 200 * time.Millisecond
 		sign()
 		if n := s.connections.Load(); n != 2 {
 			t.Errorf("HTTP/2 %v: %d connections, want a second one", http2, n)
@@ -186,7 +188,7 @@ func TestSlowAnswerBesideATimeOut(t *testing.T) {
 		switch n.Add(1) {
 		case 1:
 			close(slow)
-			<-third
+			waitFor(r, third)
 			signs(w, r)
 		case 2:
 			signs(w, r)
@@ -202,7 +204,7 @@ func TestSlowAnswerBesideATimeOut(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	group.Go(sign)
-	<-slow
+	await(t, slow)
 	policies := call{method: "GET", path: "Cryptoki/MySigningPolicies"}
 	if _, failure := c.attempt(t.Context(), policies, 200*time.Millisecond); failure == nil || !errors.Is(failure, ErrTimeout) {
 		t.Errorf("the request without an answer: %v", failure)

@@ -20,7 +20,7 @@ func (c *testClient) waitPrepared(t *testing.T) error {
 	if p == nil {
 		t.Fatal("nothing is prepared")
 	}
-	<-p.done
+	await(t, p.done)
 	return p.err
 }
 
@@ -168,16 +168,13 @@ func TestCloseDropsThePreparedConnection(t *testing.T) {
 	c := newTestClient(t, s.config())
 	c.Prepare(t.Context())
 	p := c.dialer.prepared
-	<-p.done
+	await(t, p.done)
 	c.Close()
-	for { // discard closes it in the background
+	until(t, "it is closed in the background", func() bool {
 		c.dialer.mu.Lock()
-		live := c.dialer.live
-		c.dialer.mu.Unlock()
-		if live == 0 {
-			break
-		}
-	}
+		defer c.dialer.mu.Unlock()
+		return c.dialer.live == 0
+	})
 	if established(p.conn) {
 		t.Error("still open")
 	}

@@ -217,7 +217,10 @@ func TestCancelledContextIsPassedThrough(t *testing.T) {
 	c := newTestClient(t, s.config())
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		<-entered
+		select {
+		case <-entered:
+		case <-t.Context().Done():
+		}
 		cancel()
 	}()
 	_, err := c.key("rsa").SignContext(ctx, digest32, crypto.SHA256)

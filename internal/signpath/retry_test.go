@@ -196,7 +196,11 @@ func TestTooManyRequestsPausesEverybody(t *testing.T) {
 		order = append(order, d.String())
 		mu.Unlock()
 		once.Do(func() { close(inPause) })
-		<-resume
+		select {
+		case <-resume:
+		case <-time.After(bound):
+			t.Error("nobody resumes")
+		}
 		return c.clock.sleep(ctx, d)
 	}
 	var group sync.WaitGroup
@@ -206,13 +210,13 @@ func TestTooManyRequestsPausesEverybody(t *testing.T) {
 		}
 	}
 	group.Go(sign)
-	<-inPause
+	await(t, inPause)
 	group.Go(sign)
-	for waiting := 0; waiting < 2; { // until the second call waits as well
+	until(t, "the second call waits as well", func() bool {
 		mu.Lock()
-		waiting = len(order)
-		mu.Unlock()
-	}
+		defer mu.Unlock()
+		return len(order) >= 2
+	})
 	if n := len(s.seen()); n != 1 {
 		t.Errorf("%d requests during the pause", n)
 	}
@@ -304,12 +308,12 @@ func TestMaxParallelBoundsRequests(t *testing.T) {
 	s := newService(t, true)
 	var now, most atomic.Int32
 	arrived, leave := make(chan struct{}, 10), make(chan struct{})
-	s.handle("GET", "Cryptoki/MySigningPolicies", func(w http.ResponseWriter, _ *http.Request) {
+	s.handle("GET", "Cryptoki/MySigningPolicies", func(w http.ResponseWriter, r *http.Request) {
 		n := now.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		arrived <- struct{}{}
-		<-leave
+		waitFor(r, leave)
 		now.Add(-1)
 		writeJSON(w, map[string]any{"signingPolicies": []any{}})
 	})
@@ -324,8 +328,8 @@ func TestMaxParallelBoundsRequests(t *testing.T) {
 			}
 		})
 	}
-	<-arrived
-	<-arrived
+	await(t, arrived)
+	await(t, arrived)
 	close(leave)
 	group.Wait()
 	if most.Load() != 2 {

@@ -104,7 +104,7 @@ func (s *service) seen() []string {
 func (s *service) config() *config.Config {
 	return &config.Config{OrganizationID: testOrg, APIToken: config.NewSecret(testToken),
 		APIURL: s.URL + "/Api", CAFile: s.caFile, MaxParallel: 8, SignRoute: "auto",
-		Timeouts: config.Timeouts{HTTPRequest: 10 * time.Second, FirstRetryDelay: 1160 * time.Millisecond, RetryCount: 10}}
+		Timeouts: config.Timeouts{HTTPRequest: 30 * time.Second, FirstRetryDelay: 1160 * time.Millisecond, RetryCount: 10}}
 }
 
 // testClient is a client with a clock that never waits and a log that is kept.

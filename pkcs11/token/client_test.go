@@ -273,6 +273,18 @@ func (k *fakeKey) signatures() int {
 	return k.signed
 }
 
+// await waits for a value.
+func await[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("nothing came within %s", patience)
+		panic("not reached")
+	}
+}
+
 // hold makes the key's signatures wait until release is called.
 func (k *fakeKey) hold() (release func()) {
 	wait := make(chan struct{})

@@ -74,7 +74,7 @@ func TestCancelledSignature(t *testing.T) {
 	}()
 	until(t, "the key is asked", func() bool { return b.key("demo/p256").signatures() == 1 })
 	cancel()
-	if rv := <-result; rv != ckrFunctionCanceled || log.errors() != 0 {
+	if rv := await(t, result); rv != ckrFunctionCanceled || log.errors() != 0 {
 		t.Errorf("%v with %d errors:\n%s", rv, log.errors(), log)
 	}
 	b.expect(t, ckrOK, wire.SignInit, session, b.privateKey(t, "demo/p256"), number(ckmECDSASHA256))

@@ -302,12 +302,12 @@ func TestSearchesThatWaitShareOneRequest(t *testing.T) {
 	gate.wait(t)
 	patient := []chan outcome{search(context.Background()), search(context.Background())}
 	giveUp()
-	if o := <-impatient; returnValue(o.err) != ckrFunctionCanceled {
+	if o := await(t, impatient); returnValue(o.err) != ckrFunctionCanceled {
 		t.Errorf("the cancelled search: %v", o.err)
 	}
 	gate.open()
 	for _, c := range patient {
-		if o := <-c; o.err != nil || o.found != 1 {
+		if o := await(t, c); o.err != nil || o.found != 1 {
 			t.Errorf("found %d, %v", o.found, o.err)
 		}
 	}

@@ -118,6 +118,9 @@ func TestGreetingPassesStandardOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer read.Close()
+	if err := read.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	fd := int(write.Fd())
 	if err := unix.Sendmsg(ours, wire.Hello(buildID), unix.UnixRights(fd, fd), nil, 0); err != nil {
 		t.Fatal(err)
@@ -263,14 +266,10 @@ func TestHangUpCancelsTheCall(t *testing.T) {
 	}
 	until(t, "the key is asked", func() bool { return b.key("demo/p256").signatures() == 1 })
 	c.close()
-	start := time.Now()
 	// The session takes another operation as soon as this one is cancelled.
 	until(t, "the operation ends", func() bool {
 		return other.call(wire.SignInit, session, key, number(ckmECDSASHA256)).rv == ckrOK
 	})
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %v", took)
-	}
 	if n := m.log.errors(); n != 0 {
 		t.Errorf("%d errors are shown for a call that its caller gave up:\n%s", n, m.log)
 	}

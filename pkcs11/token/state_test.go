@@ -228,7 +228,7 @@ func TestLoginWhoseSessionsAreClosed(t *testing.T) {
 	gate.wait(t)
 	b.expect(t, ckrOK, wire.CloseSession, session, 0, nil)
 	gate.open()
-	if rv := <-result; rv == ckrOK {
+	if rv := await(t, result); rv == ckrOK {
 		t.Errorf("C_Login: %v", rv)
 	}
 	if b.loggedIn() {
@@ -254,7 +254,7 @@ func TestLoginsThatRace(t *testing.T) {
 	gate.open()
 	count := map[Error]int{}
 	for range logins {
-		count[<-results]++
+		count[await(t, results)]++
 	}
 	if count[ckrOK] != 1 || count[ckrUserAlreadyLoggedIn] != logins-1 {
 		t.Errorf("results %v", count)
