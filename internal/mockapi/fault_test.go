@@ -154,7 +154,10 @@ func TestFaultTruncatedSendsHalf(t *testing.T) {
 }
 
 func TestFaultySignaturesDoNotVerify(t *testing.T) {
-	s := start(t, nil)
+	cfg := fastConfig()
+	project := &cfg.Organizations[0].Projects[0]
+	project.Policies = append(project.Policies, mockapi.Policy{Slug: "rsa-2048", Submitters: []string{"ci"}})
+	s := start(t, cfg)
 	x := first(t, s)
 	for _, policy := range []string{"p-256", "rsa-2048"} {
 		p := x.policies(t, "?signingPolicySlug="+policy)[0]

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,11 +27,18 @@ func TestSignsThroughOurOwnModule(t *testing.T) {
 	if _, err := os.Stat(module); err != nil {
 		t.Skip("make build has not made " + module)
 	}
-	service, err := mockapi.Start(mockapi.Options{Listen: "127.0.0.1:0", StateDir: t.TempDir(), Log: io.Discard})
+	cfg := mockapi.DefaultConfig()
+	project := &cfg.Organizations[0].Projects[0]
+	project.Policies = slices.DeleteFunc(project.Policies, func(p mockapi.Policy) bool { return p.Slug != "rsa-2048" && p.Slug != "p-256" })
+	service, err := mockapi.Start(mockapi.Options{Listen: "127.0.0.1:0", StateDir: t.TempDir(), Config: cfg, Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { service.Close(context.Background()) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
+		defer cancel()
+		_ = service.Close(ctx)
+	})
 	for _, setting := range service.Environment() {
 		name, value, _ := strings.Cut(setting, "=")
 		t.Setenv(name, value)

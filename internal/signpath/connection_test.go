@@ -152,7 +152,7 @@ func TestTooManyRequestsHoldsThoseWhoWait(t *testing.T) {
 type slowWriter struct{}
 
 func (slowWriter) Write(record []byte) (int, error) {
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
 	return len(record), nil
 }
 
