@@ -78,6 +78,7 @@ var effects = []effect{
 		seen: says(": signed policy="), without: "said", with: "silent"},
 	{variable: "SIGNPATH_LOG_FILE_LEVEL", value: "info", beside: "SIGNPATH_LOG_FILE_DIRECTORY={dir}/log", seen: logged, without: "no record", with: "signed"},
 	{variable: "SIGNPATH_LOG_FILE_DIRECTORY", value: "{dir}/log", beside: "SIGNPATH_LOG_FILE_LEVEL=info", seen: logged, without: "no record", with: "signed"},
+	{variable: "SIGNKIT_RECORD_DIRECTORY", value: "{dir}/log", seen: logged, without: "no record", with: "signed"}, // signkit sign sets it
 
 	{variable: "SIGNPATH_HTTP_REQUEST_TIMEOUT_IN_SECONDS", other: "2", value: "1", faults: []mockapi.Fault{always("any", "hang")},
 		seen: part(`no answer within (\S+):`), without: "2s", with: "1s"},
