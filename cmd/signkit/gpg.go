@@ -42,10 +42,13 @@ func gpgHints(err error) error {
 	var path *gnupghome.PathError
 	var real *gnupghome.RealKeyError
 	var bridge *gnupghome.BridgeError
+	var keyboxd *gnupghome.KeyboxdError
 	switch {
 	case errors.As(err, &missing):
 		return withHint(withCode(exitMissingTool, err),
 			"install GnuPG: packages gpg and gpg-agent on Debian and Ubuntu, gnupg2 on RHEL")
+	case errors.As(err, &keyboxd):
+		return withHint(withCode(exitMissingTool, err), gnupghome.KeyboxdHint)
 	case errors.As(err, &path):
 		return withHint(err, "set TMPDIR to a short folder that can be written, such as /tmp, or name one with --homedir")
 	case errors.As(err, &real):

@@ -3,9 +3,12 @@ package doctor
 import (
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"signkit/internal/gnupgtest"
 )
 
 // TestAgentThatDoesNotAnswerIsNamed: an agent that has ended leaves its socket behind, and something else may listen on it.
@@ -26,7 +29,7 @@ func TestAgentThatDoesNotAnswerIsNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(home)
-			socket := filepath.Join(home, "S.gpg-agent")
+			socket := socketOf(t, home)
 			listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
 			if err != nil {
 				t.Fatal(err)
@@ -58,6 +61,27 @@ func TestAgentThatDoesNotAnswerIsNamed(t *testing.T) {
 	}
 }
 
+// TestWithAndWithoutRunUser: gpg looks for the socket in the folder that the user has in /run/user, if there is one.
+func TestWithAndWithoutRunUser(t *testing.T) {
+	gnupgtest.InRunUser(t, "^Test(Agent|GNUPGHOME)")
+}
+
+func TestMain(m *testing.M) { os.Exit(gnupgtest.M{M: m}.Run()) }
+
+// socketOf is where gpg looks for the agent of a home. What gpgconf makes for it goes with the test.
+func socketOf(t *testing.T, home string) string {
+	t.Helper()
+	gpgconf := func(argument string) []byte {
+		out, err := exec.Command("gpgconf", append([]string{"--homedir", home}, strings.Fields(argument)...)...).Output()
+		if err != nil {
+			t.Skipf("no gpgconf here (package gpgconf): %v", err)
+		}
+		return out
+	}
+	t.Cleanup(func() { gpgconf("--remove-socketdir") })
+	return strings.TrimSpace(string(gpgconf("--list-dirs agent-socket")))
+}
+
 // TestGNUPGHOMEWithoutAgentIsFine: gpg starts one.
 func TestGNUPGHOMEWithoutAgentIsFine(t *testing.T) {
 	home, err := os.MkdirTemp("", "agent-")
@@ -65,9 +89,27 @@ func TestGNUPGHOMEWithoutAgentIsFine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(home)
+	socketOf(t, home)
 	e, found := recorded(Patient{Environ: []string{"GNUPGHOME=" + home}})
 	e.gnupgHome(t.Context())
 	if got := one(t, *found); got.State != OK {
 		t.Errorf("found %+v", got)
+	}
+}
+
+// TestKeyboxdThatIsNotInstalledIsNamed: gpg as the system configures it may need a program that is a package of its own.
+func TestKeyboxdThatIsNotInstalledIsNamed(t *testing.T) {
+	for program, want := range map[string]int{"/nowhere/keyboxd": 1, "/bin/sh": 0} {
+		dir := t.TempDir()
+		script := "#!/bin/sh\ncase $* in\n*--list-options*) echo use_keyboxd:144:3::2:2::1:: ;;\n*--list-components*) echo keyboxd:Public Keys:" + program + " ;;\nesac\n"
+		if err := os.WriteFile(filepath.Join(dir, "gpgconf"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir+":/usr/bin:/bin")
+		e, found := recorded(Patient{})
+		e.keyboxd(t.Context())
+		if len(*found) != want || want == 1 && (!strings.Contains((*found)[0].Text, program) || (*found)[0].State != Problem || (*found)[0].Fix == "") {
+			t.Errorf("%s: found %+v", program, *found)
+		}
 	}
 }

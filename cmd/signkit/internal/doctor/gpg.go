@@ -11,11 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-)
 
-// maxHome is the longest path of a GNUPGHOME that works everywhere: gpg-agent's longest socket
-// name must fit into the 108 octets of sun_path (unix(7)).
-const maxHome = 85
+	"signkit/cmd/signkit/internal/gnupghome"
+)
 
 const bridgeTimeout = 10 * time.Second
 
@@ -92,21 +90,21 @@ func talk(in io.Writer, out *bufio.Reader) (string, error) {
 }
 
 // gnupgHome looks at the GNUPGHOME in use, or at the place where gpg init would make one.
-func (e *examination) gnupgHome(context.Context) {
+func (e *examination) gnupgHome(ctx context.Context) {
 	const area = "gpg"
 	home := lookup(e.Environ, "GNUPGHOME")
 	if home == "" {
 		home = filepath.Join(os.TempDir(), "signkit-gpg-0123456789") // as long as the names that gpg init makes
-		if len(home) > maxHome {
-			e.problem(area, "GNUPGHOME", fmt.Sprintf("below %s its path has %d characters; sockets allow %d", os.TempDir(), len(home), maxHome),
+		if len(home) > gnupghome.LongestPath {
+			e.problem(area, "GNUPGHOME", fmt.Sprintf("below %s its path has %d characters; sockets allow %d", os.TempDir(), len(home), gnupghome.LongestPath),
 				"set TMPDIR=/tmp, or another short folder")
 		}
 		return
 	}
 	info, err := os.Stat(home)
 	switch {
-	case len(home) > maxHome:
-		e.problem(area, "GNUPGHOME", fmt.Sprintf("%s has %d characters; sockets allow %d", home, len(home), maxHome),
+	case len(home) > gnupghome.LongestPath:
+		e.problem(area, "GNUPGHOME", fmt.Sprintf("%s has %d characters; sockets allow %d", home, len(home), gnupghome.LongestPath),
 			`use a short path, such as the one of eval "$(signkit gpg init)"`)
 	case err != nil:
 		e.problem(area, "GNUPGHOME", err.Error(), `eval "$(signkit gpg init)" makes one`)
@@ -114,17 +112,25 @@ func (e *examination) gnupgHome(context.Context) {
 		e.warn(area, "GNUPGHOME", fmt.Sprintf("%s can be used by others (mode %04o)", home, info.Mode().Perm()), "chmod 700 "+home)
 	default:
 		e.ok(area, "GNUPGHOME", home)
-		e.agent(filepath.Join(home, "S.gpg-agent"))
+		e.agent(ctx, home)
 	}
 }
 
-// agent greets the gpg-agent behind a socket. gpg starts one by itself where there is none; one that does not answer keeps gpg
+// agent greets the gpg-agent of a home. gpg starts one by itself where there is none; one that does not answer keeps gpg
 // waiting.
-func (e *examination) agent(socket string) {
+func (e *examination) agent(ctx context.Context, home string) {
 	const area = "gpg"
+	home, err := filepath.Abs(home)
+	if err != nil {
+		return
+	}
+	socket, err := (&gnupghome.Home{Dir: home}).AgentSocket(ctx)
+	if err != nil {
+		return // without gpgconf, which is a finding of its own
+	}
 	info, err := os.Stat(socket)
 	if err != nil || info.Mode().Type() != os.ModeSocket {
-		return // elsewhere (a socket folder of the system, a redirection), or not yet
+		return // elsewhere (a redirection), or not yet
 	}
 	if err := greet(socket); err != nil {
 		e.problem(area, "agent", fmt.Sprintf("nobody answers at %s: %v", socket, err),
@@ -160,6 +166,19 @@ func (e *examination) gpgPrograms(ctx context.Context) {
 	}
 	if version, ok := e.version(ctx, "gpg", "--version"); ok {
 		e.ok(area, "gpg", "version "+version.String())
+	}
+	e.keyboxd(ctx)
+}
+
+// keyboxd: gpg as the system configures it may keep public keys in a program that is a package of its own.
+func (e *examination) keyboxd(ctx context.Context) {
+	home, err := gnupghome.Create(os.TempDir())
+	if err != nil {
+		return // a finding of its own
+	}
+	defer func() { _ = home.End(context.WithoutCancel(ctx)) }()
+	if err := home.MissingKeyboxd(ctx); err != nil {
+		e.problem("gpg", "keyboxd", err.Error(), gnupghome.KeyboxdHint)
 	}
 }
 

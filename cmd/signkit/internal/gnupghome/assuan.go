@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -21,17 +23,16 @@ func (e *AgentError) Error() string {
 	return fmt.Sprintf("gpg-agent answers %s with: %s", e.Command, e.Text)
 }
 
-// ask sends one command to the agent and returns its data lines. Unlike gpg and
-// gpg-connect-agent it never starts an agent, which would run in the wrong environment.
-func (h *Home) ask(ctx context.Context, command string) (string, error) {
-	socket, err := h.socket(ctx)
-	if err != nil {
-		return "", err
-	}
+// ask sends one command to the daemon behind a socket and returns its data lines. Unlike gpg and
+// gpg-connect-agent it never starts a daemon, which would run in the wrong environment.
+func ask(ctx context.Context, socket, command string) (string, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return "", fmt.Errorf("%w (%w)", ErrNotRunning, err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("asking gpg-agent: %w", err)
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -39,6 +40,7 @@ func (h *Home) ask(ctx context.Context, command string) (string, error) {
 			return "", err
 		}
 	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	lines := bufio.NewScanner(conn)
 	if _, err := answer(lines, "the connection"); err != nil {
 		return "", err
@@ -77,42 +79,18 @@ func answer(lines *bufio.Scanner, command string) (string, error) {
 }
 
 // AgentPID asks the running agent; ErrNotRunning without one.
-func (h *Home) AgentPID(ctx context.Context) (string, error) { return h.ask(ctx, "GETINFO pid") }
+func (h *Home) AgentPID(ctx context.Context) (string, error) { return h.askAgent(ctx, "GETINFO pid") }
 
 // BridgeVersion asks the bridge through the running agent, which starts it where it is not
 // running.
 func (h *Home) BridgeVersion(ctx context.Context) (string, error) {
-	return h.ask(ctx, "SCD GETINFO version")
+	return h.askAgent(ctx, "SCD GETINFO version")
 }
 
-const (
-	agentTime = 10 * time.Second      // for one question to an agent, or for its end
-	agentPoll = 10 * time.Millisecond // between looks at whether it has ended
-)
-
-// End stops the agent, and with it the bridge, and removes the folder if Create made it. It is
-// no error when there is no agent.
-func (h *Home) End(ctx context.Context) error {
-	return errors.Join(h.stopAgent(ctx), h.remove())
-}
-
-func (h *Home) stopAgent(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, agentTime)
-	defer cancel()
-	if _, err := h.ask(ctx, "KILLAGENT"); errors.Is(err, ErrNotRunning) {
-		return nil
-	} else if err != nil {
-		return err
+func (h *Home) askAgent(ctx context.Context, command string) (string, error) {
+	socket, err := h.AgentSocket(ctx)
+	if err != nil {
+		return "", err
 	}
-	// Its socket goes when it ends. The process may stay as a zombie where nothing reaps it.
-	for {
-		if _, err := h.AgentPID(ctx); errors.Is(err, ErrNotRunning) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New("gpg-agent did not end when it was told to")
-		case <-time.After(agentPoll):
-		}
-	}
+	return ask(ctx, socket, command)
 }

@@ -17,10 +17,10 @@ import (
 	"signkit/gpgagent/keyfile"
 )
 
-// longestDirectory is how long a GNUPGHOME's path may be, in bytes. gpg-agent's longest socket
+// LongestPath is how long a GNUPGHOME's path may be, in bytes. gpg-agent's longest socket
 // there is S.gpg-agent.browser, in a sun_path of 108; some versions take one byte more. Beyond
 // it gpg says "No agent running", and not why.
-const longestDirectory = 85
+const LongestPath = 85
 
 // temporaryMark is a file that says that signkit made the folder and may remove it.
 const temporaryMark = "signkit-temporary"
@@ -45,8 +45,8 @@ func (e *PathError) Error() string {
 }
 
 func checkPath(dir string) error {
-	if len(dir) > longestDirectory {
-		return &PathError{dir, fmt.Sprintf("the path has %d bytes; gpg-agent's sockets leave room for %d", len(dir), longestDirectory)}
+	if len(dir) > LongestPath {
+		return &PathError{dir, fmt.Sprintf("the path has %d bytes; gpg-agent's sockets leave room for %d", len(dir), LongestPath)}
 	}
 	if strings.ContainsFunc(dir, unicode.IsControl) {
 		return &PathError{dir, "the path has control characters"}
@@ -128,18 +128,4 @@ func (h *Home) Keys() ([]keyfile.Entry, error) {
 		return nil, err
 	}
 	return list.Keys, nil
-}
-
-// remove deletes a folder that Create made. The agent or gpg may be writing its last files.
-func (h *Home) remove() error {
-	if !h.Temporary {
-		return nil
-	}
-	var err error
-	for range 5 {
-		if err = os.RemoveAll(h.Dir); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("removing the temporary GNUPGHOME: %w", err)
 }

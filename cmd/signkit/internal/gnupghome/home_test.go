@@ -35,7 +35,7 @@ func TestCreateMakesAPrivateFolderWhateverTheUmaskIs(t *testing.T) {
 
 func TestPathsThatCannotHoldTheSocketsAreRefused(t *testing.T) {
 	root := shortDir(t)
-	long := filepath.Join(root, strings.Repeat("x", longestDirectory-len(root)-1))
+	long := filepath.Join(root, strings.Repeat("x", LongestPath-len(root)-1))
 	if _, err := Open(long); err != nil {
 		t.Errorf("%d bytes: %v", len(long), err)
 	}
@@ -68,7 +68,7 @@ func TestFoldersOfOthersAreNotRemoved(t *testing.T) {
 	if err != nil || h.Temporary {
 		t.Fatalf("%+v %v", h, err)
 	}
-	if err := h.remove(); err != nil {
+	if err := h.remove(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(h.Dir); err != nil {

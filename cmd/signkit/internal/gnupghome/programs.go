@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -54,26 +55,35 @@ func said(stderr []byte) string {
 	return ""
 }
 
-// socket is where the agent of this home listens: in the home or, for a user's default one,
-// below /run/user.
-func (h *Home) socket(ctx context.Context) (string, error) {
-	if h.Temporary {
-		// gpg looks for a folder of this home in /run/user, which nobody has made.
-		return h.file("S.gpg-agent"), nil
-	}
-	out, err := h.run(ctx, os.Environ(), nil, "gpgconf", "--list-dirs", "agent-socket")
+// directories asks gpgconf where GnuPG looks for what belongs to this home. The sockets are in the
+// home or, where /run/user has a folder for the user, in a folder below that, which gpgconf then makes.
+func (h *Home) directories(ctx context.Context) (map[string]string, error) {
+	out, err := h.run(ctx, os.Environ(), nil, "gpgconf", "--list-dirs")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	path, err := url.PathUnescape(strings.TrimSpace(string(out)))
-	if err != nil || path == "" {
-		return "", fmt.Errorf("gpgconf --list-dirs agent-socket says %q", out)
+	dirs := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if dirs[name], err = url.PathUnescape(value); err != nil {
+			return nil, fmt.Errorf("gpgconf --list-dirs says %q: %w", line, err)
+		}
 	}
-	return path, nil
+	return dirs, nil
 }
 
-// startAgent starts gpg-agent in the given environment, which it and the bridge keep.
-func (h *Home) startAgent(ctx context.Context, environ []string) error {
+// AgentSocket is where gpg looks for the agent of this home.
+func (h *Home) AgentSocket(ctx context.Context) (string, error) {
+	dirs, err := h.directories(ctx)
+	if err == nil && dirs[gpgAgent.directory] == "" {
+		err = fmt.Errorf("gpgconf --list-dirs names no %s", gpgAgent.directory)
+	}
+	return dirs[gpgAgent.directory], err
+}
+
+// startAgent starts gpg-agent in the given environment, which it and the bridge keep. It must answer at
+// the socket.
+func (h *Home) startAgent(ctx context.Context, environ []string, socket string) error {
 	path, err := exec.LookPath("gpg-agent")
 	if err != nil {
 		return &MissingError{"gpg-agent"}
@@ -93,16 +103,23 @@ func (h *Home) startAgent(ctx context.Context, environ []string) error {
 		text, _ := os.ReadFile(complaints.Name())
 		return fmt.Errorf("starting gpg-agent: %w%s", err, said(text))
 	}
-	if _, err := h.AgentPID(ctx); err != nil {
+	if _, err := ask(ctx, socket, "GETINFO pid"); err != nil {
 		text, _ := os.ReadFile(complaints.Name())
 		return fmt.Errorf("gpg-agent does not answer after its start: %w%s", err, said(text))
 	}
 	return nil
 }
 
+// withoutCredentials is what gpg runs in: where it starts a daemon by itself, that must not keep a token.
+func withoutCredentials(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		return strings.HasPrefix(entry, "SIGNPATH_") || strings.HasPrefix(entry, "SIGNKIT_")
+	})
+}
+
 // importKey adds a transferable public key to the keyring.
 func (h *Home) importKey(ctx context.Context, environ []string, fingerprint string, public []byte) error {
-	out, err := h.run(ctx, environ, public, "gpg", "--batch", "--no-tty", "--quiet", "--status-fd", "1", "--import")
+	out, err := h.run(ctx, withoutCredentials(environ), public, "gpg", "--batch", "--no-tty", "--quiet", "--status-fd", "1", "--import")
 	if err != nil {
 		return err
 	}
@@ -118,7 +135,7 @@ func (h *Home) importKey(ctx context.Context, environ []string, fingerprint stri
 // checkSecret asks gpg whether it can sign with a key: it lists it as a secret key whose private
 // half is not missing (doc/DETAILS of GnuPG, fields 1, 2 and 15).
 func (h *Home) checkSecret(ctx context.Context, environ []string, fingerprint string) error {
-	out, err := h.run(ctx, environ, nil, "gpg", "--batch", "--no-tty", "--with-colons", "--list-secret-keys", fingerprint)
+	out, err := h.run(ctx, withoutCredentials(environ), nil, "gpg", "--batch", "--no-tty", "--with-colons", "--list-secret-keys", fingerprint)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (h *Home) SetUp(ctx context.Context, o Options) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, setUpTime)
 	defer cancel()
 	lock := flock.New(h.file(".signkit-setup.lock"))
-	if _, err := lock.TryLockContext(ctx, agentPoll); err != nil {
+	if _, err := lock.TryLockContext(ctx, endPoll); err != nil {
 		return Result{}, fmt.Errorf("waiting for another set-up of %s: %w", h.Dir, err)
 	}
 	defer lock.Unlock()
@@ -55,7 +55,11 @@ func (h *Home) SetUp(ctx context.Context, o Options) (Result, error) {
 	}
 	if err != nil {
 		done.all()
-		return Result{}, errors.Join(err, h.remove())
+		if h.Temporary {
+			// Not with the context of the set-up, which may be over.
+			err = errors.Join(err, h.End(context.WithoutCancel(ctx)))
+		}
+		return Result{}, err
 	}
 	return result, nil
 }
@@ -87,19 +91,28 @@ func (h *Home) write(o Options, done *undo, result *Result) error {
 
 // bringUp starts the agent, imports the public keys and checks that gpg reaches the keys.
 func (h *Home) bringUp(ctx context.Context, o Options, done *undo, result *Result) error {
-	if err := h.stopAgent(ctx); err != nil {
+	socket, err := h.AgentSocket(ctx)
+	if err != nil {
 		return err
 	}
-	*done = append(*done, h.abandonAgent)
-	if err := h.startAgent(ctx, o.Environ); err != nil {
+	if err := h.stop(ctx); err != nil {
+		return err
+	}
+	*done = append(*done, func() {
+		_ = h.stop(context.WithoutCancel(ctx)) // the cause of the failure counts
+	})
+	if err := h.startAgent(ctx, o.Environ, socket); err != nil {
 		return err
 	}
 	for _, key := range o.Keys {
 		if err := h.importKey(ctx, o.Environ, key.Entry.Fingerprint, key.Public); err != nil {
+			if missing := h.MissingKeyboxd(ctx); missing != nil {
+				return missing
+			}
 			return fmt.Errorf("importing the public key of %s: %w", key.Entry.ID(), err)
 		}
 	}
-	if _, err := h.BridgeVersion(ctx); err != nil {
+	if _, err := ask(ctx, socket, "SCD GETINFO version"); err != nil {
 		return &BridgeError{o.Bridge, err}
 	}
 	for _, key := range o.Keys {
@@ -107,8 +120,7 @@ func (h *Home) bringUp(ctx context.Context, o Options, done *undo, result *Resul
 			return fmt.Errorf("checking %s: %w", key.Entry.ID(), err)
 		}
 	}
-	var err error
-	result.AgentPID, err = h.AgentPID(ctx)
+	result.AgentPID, err = ask(ctx, socket, "GETINFO pid")
 	return err
 }
 
@@ -122,13 +134,6 @@ func (e *BridgeError) Error() string {
 	return fmt.Sprintf("gpg-agent cannot reach the bridge %s: %v", e.Path, e.Err)
 }
 func (e *BridgeError) Unwrap() error { return e.Err }
-
-// abandonAgent stops the agent of a failed set-up, whose context may be over.
-func (h *Home) abandonAgent() {
-	ctx, cancel := context.WithTimeout(context.Background(), agentTime)
-	defer cancel()
-	h.stopAgent(ctx)
-}
 
 // undo puts files back as they were.
 type undo []func()

@@ -10,8 +10,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,15 +23,29 @@ import (
 
 	"signkit/gpgagent/card"
 	"signkit/gpgagent/keyfile"
+	"signkit/internal/gnupgtest"
 )
 
-// TestMain lets this program be the bridge that gpg-agent starts.
+// TestMain lets this program be the bridge that gpg-agent starts, and an agent that does not answer.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "--multi-server" {
 		bridge()
 		return
 	}
-	os.Exit(m.Run())
+	if filepath.Base(os.Args[0]) == "gpg-agent" {
+		if err := silentAgent(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(gnupgtest.M{M: m}.Run())
+}
+
+// TestWithAndWithoutRunUser: gpg-agent puts its sockets into the folder that the user has in /run/user, if there is one.
+func TestWithAndWithoutRunUser(t *testing.T) {
+	requireGPG(t)
+	gnupgtest.InRunUser(t, "^Test(SetUp|AFailed|AnExisting|ARunning|AnAgent|GPGReads)")
 }
 
 // bridge answers what a set-up asks; it never signs. BRIDGE_FAILS makes it end at once.
@@ -51,13 +68,9 @@ func bridge() {
 	}
 }
 
-func cleanupContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 20*time.Second)
-}
-
 // status is ask for commands that answer with S lines.
 func (h *Home) status(ctx context.Context, command string) (string, error) {
-	socket, err := h.socket(ctx)
+	socket, err := h.AgentSocket(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -66,6 +79,9 @@ func (h *Home) status(ctx context.Context, command string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return "", err
+	}
 	fmt.Fprintf(conn, "%s\nBYE\n", command)
 	var all bytes.Buffer
 	_, err = all.ReadFrom(conn)
@@ -160,6 +176,170 @@ func TestAFailedSetUpLeavesNothingBehind(t *testing.T) {
 			if _, err := os.Stat(h.Dir); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the folder: %v", err)
 			}
+			wantNoProcess(t, h)
+		})
+	}
+}
+
+// wantNoProcess looks for agents and bridges by their environment, which has the token. What was told to end may take a moment.
+func wantNoProcess(t *testing.T, h *Home) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(endPoll) {
+		left := gnupgtest.Processes(h.Dir)
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still running: %q", left)
+		}
+	}
+}
+
+// gpgProgram puts a script into PATH, in the place of one of GnuPG's programs.
+func gpgProgram(t *testing.T, name, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+func realProgram(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// An agent that runs and cannot be reached is not left behind with the token.
+func TestAFailedSetUpLeavesNoAgentThatDoesNotAnswer(t *testing.T) {
+	requireGPG(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, "gpg-agent")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for name, setting := range map[string]string{"silent": "AGENT_LISTENS=1", "without a socket": "AGENT_LISTENS="} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHome(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			o := options(t, newKey(t, "one"))
+			o.Environ = append(o.Environ, setting)
+			if _, err := h.SetUp(ctx, o); err == nil {
+				t.Error("no error")
+			}
+			wantNoProcess(t, h)
+			if _, err := os.Stat(h.Dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the folder: %v", err)
+			}
+		})
+	}
+}
+
+// silentAgent is a gpg-agent that leaves a process behind which never answers, if it listens at all, and does not end by itself.
+func silentAgent() error {
+	signal.Ignore(syscall.SIGTERM)
+	if os.Getenv("AGENT_IS_CHILD") != "" {
+		time.Sleep(10 * time.Minute)
+		return nil
+	}
+	child := exec.Command("/proc/self/exe", os.Args[1:]...)
+	child.Args[0] = "gpg-agent"
+	child.Env = append(os.Environ(), "AGENT_IS_CHILD=1")
+	if os.Getenv("AGENT_LISTENS") != "" {
+		h := &Home{Dir: os.Args[2]}
+		socket, err := h.AgentSocket(context.Background())
+		if err != nil {
+			return err
+		}
+		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+		if err != nil {
+			return err
+		}
+		file, err := listener.File()
+		if err != nil {
+			return err
+		}
+		child.ExtraFiles = []*os.File{file}
+	}
+	return child.Start()
+}
+
+// gpg looks elsewhere for the agent from the moment on at which /run/user has a folder for the user.
+func TestARunningAgentIsEndedWhereGPGDoesNotLookAnyMore(t *testing.T) {
+	requireGPG(t)
+	h := newHome(t)
+	if _, err := h.SetUp(t.Context(), options(t, newKey(t, "one"))); err != nil {
+		t.Fatal(err)
+	}
+	gpgProgram(t, "gpgconf", `case $* in *--list-dirs*) echo agent-socket:/nowhere/S.gpg-agent ;; *) exec `+realProgram(t, "gpgconf")+` "$@" ;; esac
+`)
+	if _, err := h.AgentPID(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("where gpg looks: %v", err)
+	}
+	if err := h.End(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantNoProcess(t, h)
+}
+
+// The agent alone keeps the token: what gpg starts by itself stays where the agent is told to end.
+func TestSetUpRunsGPGWithoutCredentials(t *testing.T) {
+	requireGPG(t)
+	seen := filepath.Join(t.TempDir(), "seen")
+	gpgProgram(t, "gpg", "env >>'"+seen+"'; exec "+realProgram(t, "gpg")+` "$@"
+`)
+	h := newHome(t)
+	o := options(t, newKey(t, "one"))
+	o.Environ = append(o.Environ, "SIGNPATH_API_TOKEN=canary", "SIGNKIT_CA_FILE=/canary")
+	if _, err := h.SetUp(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(seen)
+	if err != nil || len(text) == 0 || bytes.Contains(text, []byte("canary")) {
+		t.Errorf("gpg ran with %s, %v", text, err)
+	}
+}
+
+// withKeyboxd makes gpgconf say what it says where the system's common.conf has use-keyboxd. The program is another.
+func withKeyboxd(t *testing.T, inForce, program string) {
+	t.Helper()
+	gpgProgram(t, "gpgconf", `case $* in
+*--list-options*) echo 'use_keyboxd:144:3::2:2::`+inForce+`::' ;;
+*--list-components*) echo 'keyboxd:Public Keys:`+program+`' ;;
+*) exec `+realProgram(t, "gpgconf")+` "$@" ;;
+esac
+`)
+}
+
+func TestAKeyboxdThatIsNotInstalledIsNamed(t *testing.T) {
+	requireGPG(t)
+	for name, c := range map[string]struct {
+		inForce, program string
+		missing          bool
+	}{
+		"missing":     {"1", "/nowhere/keyboxd", true},
+		"there":       {"1", "/bin/sh", false},
+		"not used":    {"0", "/nowhere/keyboxd", false},
+		"not told of": {"", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withKeyboxd(t, c.inForce, c.program)
+			gpgProgram(t, "gpg", "echo 'gpg: error opening key DB: No Keybox daemon running' >&2; exit 2\n")
+			_, err := newHome(t).SetUp(t.Context(), options(t, newKey(t, "one")))
+			var keyboxd *KeyboxdError
+			if errors.As(err, &keyboxd) != c.missing || !c.missing && !strings.Contains(fmt.Sprint(err), "No Keybox daemon running") {
+				t.Errorf("got %v", err)
+			}
 		})
 	}
 }
@@ -191,6 +371,8 @@ func TestAFailedSetUpPutsAnExistingHomeBack(t *testing.T) {
 	if _, err := h.AgentPID(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("its agent: %v", err)
 	}
+	wantNoProcess(t, h)
+	endLater(t, h)
 }
 
 func TestAnExistingHomeKeepsItsKeysAndSettings(t *testing.T) {
@@ -199,11 +381,7 @@ func TestAnExistingHomeKeepsItsKeysAndSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
-		defer cancel()
-		h.stopAgent(ctx)
-	})
+	endLater(t, h)
 	if _, err := h.run(t.Context(), os.Environ(), nil, "gpg", "--batch", "--passphrase", "", "--quick-gen-key", "Local <local@example.com>", "ed25519", "sign", "never"); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package gnupghome
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -54,7 +55,11 @@ func TestStubsAreReadByGPGAgent(t *testing.T) {
 		if err := h.writeStub(entry); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.startAgent(t.Context(), os.Environ()); err != nil {
+		socket, err := h.AgentSocket(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.startAgent(t.Context(), os.Environ(), socket); err != nil {
 			t.Fatal(err)
 		}
 		// S KEYINFO <keygrip> T <serial> <keyref> … : T is a key on a card.
@@ -63,7 +68,7 @@ func TestStubsAreReadByGPGAgent(t *testing.T) {
 			t.Errorf("KEYINFO: %q %v", out, err)
 		}
 		// The agent computes the public key from the stub.
-		if _, err := h.ask(t.Context(), "READKEY "+entry.Keygrip); err != nil {
+		if _, err := ask(t.Context(), socket, "READKEY "+entry.Keygrip); err != nil {
 			t.Error(err)
 		}
 	}
@@ -138,14 +143,26 @@ func newHome(t *testing.T) *Home {
 	if err != nil {
 		t.Fatal(err)
 	}
+	endLater(t, h)
+	return h
+}
+
+// endLater ends the home with the test, whose context is over by then.
+func endLater(t *testing.T, h *Home) {
 	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
-		defer cancel()
-		if err := h.End(ctx); err != nil {
+		if err := h.End(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if h.Temporary {
+			return
+		}
+		if _, err := h.run(context.WithoutCancel(t.Context()), os.Environ(), nil, "gpgconf", "--kill", "all"); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.run(context.WithoutCancel(t.Context()), os.Environ(), nil, "gpgconf", "--remove-socketdir"); err != nil {
 			t.Error(err)
 		}
 	})
-	return h
 }
 
 func requireGPG(t *testing.T) {
