@@ -142,10 +142,12 @@ func softKey(t *testing.T, name string) *OpenPGP {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		command := exec.CommandContext(ctx, "gpgconf", "--kill", "all")
-		command.Env = environ
-		if err := command.Run(); err != nil {
-			t.Error(err)
+		for _, what := range [][]string{{"--kill", "all"}, {"--remove-socketdir"}} {
+			command := exec.CommandContext(ctx, "gpgconf", what...)
+			command.Env = environ
+			if err := command.Run(); err != nil {
+				t.Error(err)
+			}
 		}
 		os.RemoveAll(home)
 	})

@@ -202,7 +202,11 @@ func (v verification) deb(ctx context.Context, file string) error {
 	if err := os.WriteFile(filepath.Join(policies, id, "signkit.pol"), []byte(policy), 0o644); err != nil {
 		return err
 	}
-	_, err = run(ctx, v.environment(), "", "debsig-verify", "--policies-dir", policies, "--keyrings-dir", keyrings, file)
+	environ, err := v.debsigEnvironment()
+	if err != nil {
+		return err
+	}
+	_, err = run(ctx, environ, "", "debsig-verify", "--policies-dir", policies, "--keyrings-dir", keyrings, file)
 	return err
 }
 

@@ -3,7 +3,7 @@
 #
 # Checks the "origin" signature of packages with debsig-verify, and a policy that takes the key in PUBLIC-KEY (as
 # `signkit gpg export` prints it) and no other; or the "builder" signature with dpkg-sig where a package has that one.
-# Needed: debsig-verify (or dpkg-sig), binutils, gpg.
+# Needed: debsig-verify (or dpkg-sig), binutils, gpg, gpgv.
 set -euo pipefail
 
 [[ $# -ge 2 ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
@@ -27,5 +27,5 @@ for package; do
     done
     continue
   fi
-  debsig-verify --policies-dir "$work/policies" --keyrings-dir "$work/keyrings" "$package"
+  DEBSIG_GNUPG_PROGRAM=$here/gpgv.sh debsig-verify --policies-dir "$work/policies" --keyrings-dir "$work/keyrings" "$package"
 done

@@ -6,7 +6,7 @@ set -euo pipefail
 
 [[ $# -eq 3 && ($2 == tag || $2 == commit) ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 home=$(mktemp -d)
-trap 'gpgconf --homedir "$home" --kill all; rm -rf "$home"' EXIT
+trap 'gpgconf --homedir "$home" --kill all; gpgconf --homedir "$home" --remove-socketdir 2>/dev/null; rm -rf "$home"' EXIT
 export GNUPGHOME=$home
 
 # A GNUPGHOME with this one key: git takes signatures of every key it finds there.
