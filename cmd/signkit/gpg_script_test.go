@@ -7,11 +7,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"signkit/cmd/signkit/internal/gnupghome"
+	"signkit/internal/gnupgtest"
 )
 
 // buildBridge makes the program that gpg-agent starts, from the sources as they are now.
@@ -50,6 +52,11 @@ func setUpGPG(env *testscript.Env, bridge func() (string, error)) error {
 	return nil
 }
 
+// TestGPGWithAndWithoutRunUser: whoever has logged in has a folder in /run/user, which changes where gpg-agent listens.
+func TestGPGWithAndWithoutRunUser(t *testing.T) {
+	gnupgtest.InRunUser(t, "^TestScripts$/^(gpg-init-(signs|refuses|homedir|github-env)|sign-gpg-files)$")
+}
+
 func endAgents(dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -57,6 +64,9 @@ func endAgents(dir string) {
 	for _, conf := range homes {
 		if home, err := gnupghome.Find(filepath.Dir(conf)); err == nil {
 			home.End(ctx)
+			for _, what := range [][]string{{"--kill", "all"}, {"--remove-socketdir"}} {
+				exec.CommandContext(ctx, "gpgconf", append([]string{"--homedir", home.Dir}, what...)...).Run()
+			}
 		}
 	}
 }

@@ -16,11 +16,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"signkit/internal/gnupgtest"
 	"signkit/internal/mockapi"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"signkit": main})
+	testscript.Main(gnupgtest.M{M: m}, map[string]func(){"signkit": main})
 }
 
 // TestScripts runs testdata/script: one file per behaviour, named VERB-WHAT.txtar. Each script
