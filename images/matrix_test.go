@@ -36,6 +36,23 @@ func TestEverySampleIsPlacedOrExcusedInEveryImage(t *testing.T) {
 	}
 }
 
+// A system-wide gpg-agent.conf would start the bridge, with the token, behind every GNUPGHOME that some tool makes.
+func TestNoImageConfiguresEveryGPGAgent(t *testing.T) {
+	dockerfiles, err := filepath.Glob("*/Dockerfile")
+	if err != nil || len(dockerfiles) == 0 {
+		t.Fatalf("%d Dockerfiles, %v", len(dockerfiles), err)
+	}
+	for _, file := range dockerfiles {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "/etc/gnupg") {
+			t.Errorf("%s writes to /etc/gnupg", file)
+		}
+	}
+}
+
 func TestEntriesAreComplete(t *testing.T) {
 	seen := map[string]bool{}
 	for _, i := range all(t) {

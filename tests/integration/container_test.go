@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -21,7 +22,14 @@ import (
 type user struct {
 	name     string
 	id       string // for docker run -u; empty: the image's own
-	readOnly bool   // read-only root file system, with a tmpfs /tmp
+	readOnly bool   // read-only root file system, with what tmpfs says
+}
+
+// tmpfs are the folders that can be written to where the root file system cannot: /tmp, and one of the user in /run/user, as after
+// a login. gpg-agent listens there then, and in its GNUPGHOME for the users that have none.
+func (u user) tmpfs() map[string]string {
+	uid, _, _ := strings.Cut(cmp.Or(u.id, "0"), ":")
+	return map[string]string{"/tmp": "", "/run/user/" + uid: "mode=0700,uid=" + uid}
 }
 
 // users are root, a number without an entry in the image's passwd, and both without a file system to write to.
@@ -98,7 +106,7 @@ func (c container) configure(h *docker.HostConfig) {
 	}
 	if c.user.readOnly {
 		h.ReadonlyRootfs = true
-		h.Tmpfs = map[string]string{"/tmp": ""}
+		h.Tmpfs = c.user.tmpfs()
 	}
 }
 
@@ -109,7 +117,10 @@ func (c container) line() string {
 		line = append(line, "-u", c.user.id)
 	}
 	if c.user.readOnly {
-		line = append(line, "--read-only --tmpfs /tmp")
+		line = append(line, "--read-only")
+		for folder, options := range c.user.tmpfs() {
+			line = append(line, "--tmpfs", strings.TrimSuffix(folder+":"+options, ":"))
+		}
 	}
 	if c.network {
 		line = append(line, "--network", shared.network.Network.Name)
