@@ -56,7 +56,7 @@ func startBridgeIn(t *testing.T, home string, environ []string, args ...string) 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &piped{t: t, cmd: cmd, in: in, out: bufio.NewReader(out), home: home}
+	p := &piped{t: t, cmd: cmd, in: in, out: newReader(t, out), home: home}
 	t.Cleanup(func() {
 		p.end()
 		if stderr.Len() > 0 {
@@ -91,6 +91,28 @@ func (p *piped) wait() {
 	if left, _ := filepath.Glob(filepath.Join(p.home, "signkit-scd-*")); len(left) > 0 {
 		p.t.Errorf("the bridge left %v", left)
 	}
+}
+
+// bounded is what a test reads from; it never waits for ever.
+type bounded struct {
+	io.Reader
+	setDeadline func(time.Time) error
+}
+
+func (b bounded) Read(p []byte) (int, error) {
+	if err := b.setDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return b.Reader.Read(p)
+}
+
+func newReader(t *testing.T, r io.Reader) *bufio.Reader {
+	t.Helper()
+	d, ok := r.(interface{ SetReadDeadline(time.Time) error })
+	if !ok {
+		t.Fatalf("%T knows no deadlines", r)
+	}
+	return bufio.NewReader(bounded{r, d.SetReadDeadline})
 }
 
 func readLine(t *testing.T, r *bufio.Reader) string {
@@ -132,12 +154,12 @@ func (p *piped) socket() string {
 // connect opens a further connection and reads its greeting.
 func (p *piped) connect() (net.Conn, *bufio.Reader) {
 	p.t.Helper()
-	conn, err := net.Dial("unix", p.socket())
+	conn, err := net.DialTimeout("unix", p.socket(), patience)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { _ = conn.Close() })
-	out := bufio.NewReader(conn)
+	out := newReader(p.t, conn)
 	if got := readLine(p.t, out); got != "OK signkit-scdaemon ready" {
 		p.t.Fatalf("greeting %q", got)
 	}
@@ -173,7 +195,7 @@ func TestSocketOfALongGNUPGHOME(t *testing.T) {
 
 // Without a GNUPGHOME there is no log, but a card.
 func TestAGNUPGHOMEThatDoesNotExist(t *testing.T) {
-	cmd := exec.Command(program(t, "signkit-scdaemon"), "--multi-server", "--homedir=/nowhere")
+	cmd := command(t, program(t, "signkit-scdaemon"), "--multi-server", "--homedir=/nowhere")
 	cmd.Env = []string{"TMPDIR=/nowhere", "GORACE=" + noRaceDelay}
 	cmd.Stdin = strings.NewReader("SERIALNO\nKEYINFO --list\nBYE\n")
 	out, err := cmd.CombinedOutput()
@@ -375,14 +397,14 @@ func TestNoLogFilesWhereTheyAreTurnedOff(t *testing.T) {
 }
 
 func TestProtection(t *testing.T) {
-	out, err := exec.Command(program(t, "show-protection")).CombinedOutput()
+	out, err := command(t, program(t, "show-protection")).CombinedOutput()
 	if err != nil || string(out) != "dumpable 0 <nil>\n" {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
 func TestVersion(t *testing.T) {
-	out, err := exec.Command(program(t, "signkit-scdaemon"), "--version").CombinedOutput()
+	out, err := command(t, program(t, "signkit-scdaemon"), "--version").CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "signkit-scdaemon ") {
 		t.Errorf("%v: %s", err, out)
 	}

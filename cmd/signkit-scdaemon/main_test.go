@@ -18,6 +18,7 @@ import (
 
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/config"
+	"signkit/internal/gnupgtest"
 	"signkit/internal/keygrip"
 	"signkit/internal/mockapi"
 	"signkit/internal/pgpkey"
@@ -44,7 +45,13 @@ func TestMain(m *testing.M) {
 	}
 	// A program with the race detector otherwise waits a second before it ends.
 	os.Setenv("GORACE", noRaceDelay)
-	os.Exit(m.Run())
+	os.Exit(gnupgtest.M{M: m}.Run())
+}
+
+// TestWithAndWithoutRunUser: gpg-agent puts its sockets into the folder that the user has in /run/user, if there is one.
+func TestWithAndWithoutRunUser(t *testing.T) {
+	needGnuPG(t)
+	gnupgtest.InRunUser(t, "^Test(GPGSigns|KilledAgent|KillSCD|TheEndCancels)")
 }
 
 // program is this binary under another name.
@@ -70,7 +77,11 @@ func startService(t *testing.T, latency time.Duration) *mockapi.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close(context.WithoutCancel(t.Context())) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		_ = s.Close(ctx)
+	})
 	return s
 }
 
@@ -132,14 +143,23 @@ func (g *gnupg) configure() {
 		"\npinentry-program "+g.path("pinentry")+"\nlog-file "+g.path("gpg-agent.log")+"\n", 0o600)
 }
 
+// endAgent stops the agent of a home and removes the folder for its sockets.
+func (g *gnupg) endAgent(home string) {
+	for _, what := range [][]string{{"--kill", "gpg-agent"}, {"--remove-socketdir"}} {
+		// Not with the test's context, which has ended by now.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(g.t.Context()), patience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "gpgconf", append([]string{"--homedir", home}, what...)...)
+		cmd.Env = g.env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			g.t.Errorf("ending gpg-agent: %v\n%s", err, out)
+		}
+	}
+}
+
 // end stops the agent and looks for what must not have happened.
 func (g *gnupg) end() {
-	// Not with the test's context, which has ended by now.
-	cmd := exec.Command("gpgconf", "--homedir", g.dir, "--kill", "gpg-agent")
-	cmd.Env = g.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		g.t.Errorf("ending gpg-agent: %v\n%s", err, out)
-	}
+	g.endAgent(g.dir)
 	if _, err := os.Stat(g.path("pinentry-was-asked")); err == nil {
 		g.t.Error("a pinentry was asked")
 	}
@@ -155,21 +175,29 @@ func (g *gnupg) end() {
 		}
 	}
 	// The bridge may still be writing of a signature that was cancelled.
-	for range 100 {
-		if os.RemoveAll(g.dir) == nil {
+	deadline := time.Now().Add(patience)
+	for os.RemoveAll(g.dir) != nil {
+		if time.Now().After(deadline) {
+			g.t.Errorf("%s cannot be removed", g.dir)
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	g.t.Errorf("%s cannot be removed", g.dir)
+}
+
+// command is a program that ends with the test, or when it takes far too long.
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = patience // a daemon may hold its output open
+	return cmd
 }
 
 // command is a program in a session of its own: without a terminal, and without
 // anything to read.
 func (g *gnupg) command(name string, args ...string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
-	g.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := command(g.t, name, args...)
 	cmd.Env = g.env
 	cmd.Dir = g.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -303,6 +331,7 @@ func (g *gnupg) file() string {
 func (g *gnupg) verifier() func(args ...string) error {
 	g.t.Helper()
 	home := g.t.TempDir()
+	g.t.Cleanup(func() { g.endAgent(home) })
 	run := func(args ...string) error {
 		cmd := g.command("gpg", append([]string{"--homedir", home, "--batch", "--no-autostart", "--trust-model", "always"}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -17,6 +17,31 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience is for what does not hang: far more than it takes.
+const patience = 2 * time.Minute
+
+// await takes what is to come soon.
+func await[T any](t *testing.T, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(patience):
+		t.Fatalf("nothing has come for %s", patience)
+	}
+	return value
+}
+
+// pipe is io.Pipe, at whose ends nobody waits for ever.
+func pipe(t *testing.T) (*io.PipeReader, *io.PipeWriter) {
+	r, w := io.Pipe()
+	late := time.AfterFunc(patience, func() {
+		_ = r.CloseWithError(os.ErrDeadlineExceeded)
+		_ = w.CloseWithError(os.ErrDeadlineExceeded)
+	})
+	t.Cleanup(func() { late.Stop() })
+	return r, w
+}
+
 // memory is the state of a test connection.
 type memory struct{ text string }
 
@@ -49,7 +74,9 @@ func testServer(extra ...Command[*memory]) *Server[*memory] {
 func talk(t *testing.T, s *Server[*memory], input string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	err := s.Serve(t.Context(), strings.NewReader(input), &out)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := s.Serve(ctx, strings.NewReader(input), &out)
 	answers, ok := strings.CutPrefix(out.String(), "OK test ready\n")
 	if !ok {
 		t.Fatalf("no greeting in %q", out.String())
@@ -178,7 +205,7 @@ func waitCommand(started chan<- struct{}, ended chan<- error) Command[*memory] {
 
 func TestEndOfFileCancelsTheRunningCommand(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan error, 1)
-	in, client := io.Pipe()
+	in, client := pipe(t)
 	var out strings.Builder
 	served := make(chan error, 1)
 	go func() { served <- testServer(waitCommand(started, ended)).Serve(t.Context(), in, &out) }()
@@ -201,10 +228,10 @@ func TestEndOfFileCancelsTheRunningCommand(t *testing.T) {
 }
 
 func TestEndOfContextEndsServe(t *testing.T) {
-	in, client := io.Pipe()
+	in, client := pipe(t)
 	defer client.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	answers, out := io.Pipe()
+	answers, out := pipe(t)
 	served := make(chan error, 1)
 	go func() { served <- testServer().Serve(ctx, in, out) }()
 	greeting := make([]byte, len("OK test ready\n"))
@@ -218,9 +245,9 @@ func TestEndOfContextEndsServe(t *testing.T) {
 }
 
 func TestServeEndsWhenNobodyReads(t *testing.T) {
-	in, client := io.Pipe()
+	in, client := pipe(t)
 	defer client.Close()
-	answers, out := io.Pipe()
+	answers, out := pipe(t)
 	_ = answers.Close()
 	if err := testServer().Serve(t.Context(), in, out); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Serve = %v, want io.ErrClosedPipe", err)
@@ -258,12 +285,12 @@ func shortDir(t *testing.T) string {
 // dial connects and sends text; the client's side stays open.
 func dial(t *testing.T, socket *Socket, text string) net.Conn {
 	t.Helper()
-	conn, err := net.DialTimeout("unix", socket.Path(), bound)
+	conn, err := net.DialTimeout("unix", socket.Path(), patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(bound)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if text == "" {

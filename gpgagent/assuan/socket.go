@@ -82,7 +82,7 @@ func removeAbandoned(parent string) {
 		if err != nil || !info.IsDir() || !isOwn(info) || time.Since(info.ModTime()) < abandoned {
 			continue
 		}
-		conn, err := net.Dial("unix", path)
+		conn, err := net.DialTimeout("unix", path, time.Second)
 		if err == nil {
 			_ = conn.Close()
 			continue

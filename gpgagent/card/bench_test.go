@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -184,6 +183,20 @@ func (s benchSigner) SignContext(ctx context.Context, digest []byte, opts crypto
 	return s.key.Sign(rand.Reader, digest, opts)
 }
 
+// patience is for what does not hang: far more than it takes.
+const patience = 2 * time.Minute
+
+// await takes what is to come soon.
+func await[T any](t *testing.T, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(patience):
+		t.Fatalf("nothing has come for %s", patience)
+	}
+	return value
+}
+
 // connection is a client's side of one connection.
 type connection struct {
 	out  io.WriteCloser
@@ -197,16 +210,16 @@ type connection struct {
 func (b *bench) connect() *connection {
 	in, out := io.Pipe()
 	answers, answer := io.Pipe()
-	c := &connection{out: out, in: bufio.NewReader(answers), done: make(chan error, 1)}
-	hangs := time.AfterFunc(patience, func() {
-		_ = answers.CloseWithError(fmt.Errorf("the connection has not ended within %s", patience))
-		_ = out.Close()
+	late := time.AfterFunc(patience, func() {
+		_ = in.CloseWithError(os.ErrDeadlineExceeded)
+		_ = answer.CloseWithError(os.ErrDeadlineExceeded)
 	})
-	b.t.Cleanup(func() { hangs.Stop() })
+	c := &connection{out: out, in: bufio.NewReader(answers), done: make(chan error, 1)}
 	go func() {
 		err := b.server.Serve(b.t.Context(), in, answer)
 		_ = answer.Close()
 		_ = in.Close()
+		late.Stop()
 		c.done <- err
 	}()
 	return c

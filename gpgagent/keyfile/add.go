@@ -1,14 +1,21 @@
 package keyfile
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gofrs/flock"
+)
+
+const (
+	lockTime = 30 * time.Second // for others that add an entry, which takes them milliseconds
+	lockPoll = 5 * time.Millisecond
 )
 
 // Add writes an entry into the file, which it creates when missing. An entry of
@@ -19,13 +26,19 @@ import (
 // Add may be called by several processes at a time; a reader sees the list
 // before or after, never a part of it.
 func Add(path string, e Entry) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lockTime)
+	defer cancel()
+	return add(ctx, path, e)
+}
+
+func add(ctx context.Context, path string, e Entry) error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("adding to the key list: %w", err)
 	}
 	// The list itself is replaced, so it cannot carry the lock.
 	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
-	if err := lock.Lock(); err != nil {
-		return fmt.Errorf("locking the key list: %w", err)
+	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+		return fmt.Errorf("waiting for another process to leave the key list %s: %w", path, err)
 	}
 	defer lock.Close() // the file stays: a waiting process holds it open
 	f, err := Load(path)

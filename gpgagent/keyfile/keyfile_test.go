@@ -1,6 +1,7 @@
 package keyfile
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"signkit/internal/keygrip"
 )
@@ -51,7 +54,7 @@ func module(t *testing.T, p PKCS11) Entry {
 	return e
 }
 
-func add(t *testing.T, path string, e Entry) {
+func mustAdd(t *testing.T, path string, e Entry) {
 	t.Helper()
 	if err := Add(path, e); err != nil {
 		t.Fatal(err)
@@ -72,8 +75,8 @@ func TestLoadReadsWhatAddWrote(t *testing.T) {
 	expires := time.Unix(1800000000, 0).UTC()
 	first, second := service(t, "demo", "gpg"), module(t, PKCS11{"/usr/lib/softhsm2.so", "release", "key", "/run/pin"})
 	first.Expires = &expires
-	add(t, path, first)
-	add(t, path, second)
+	mustAdd(t, path, first)
+	mustAdd(t, path, second)
 	if got := load(t, path); !reflect.DeepEqual(got, []Entry{first, second}) {
 		t.Errorf("Load = %+v\nwant %+v", got, []Entry{first, second})
 	}
@@ -118,11 +121,11 @@ func TestID(t *testing.T) {
 func TestAddReplacesTheSameSource(t *testing.T) {
 	path := filepath.Join(t.TempDir(), Name)
 	a, b := service(t, "demo", "a"), module(t, PKCS11{"/m.so", "token", "key", "/old"})
-	add(t, path, a)
-	add(t, path, b)
+	mustAdd(t, path, a)
+	mustAdd(t, path, b)
 	rotated, moved := service(t, "demo", "a"), module(t, PKCS11{"/m.so", "token", "key", "/new"})
-	add(t, path, rotated)
-	add(t, path, moved)
+	mustAdd(t, path, rotated)
+	mustAdd(t, path, moved)
 	if got := load(t, path); !reflect.DeepEqual(got, []Entry{rotated, moved}) {
 		t.Errorf("Load = %+v\nwant %+v", got, []Entry{rotated, moved})
 	}
@@ -131,7 +134,7 @@ func TestAddReplacesTheSameSource(t *testing.T) {
 func TestAddRefusesAKeyOfAnotherSource(t *testing.T) {
 	path := filepath.Join(t.TempDir(), Name)
 	first := service(t, "demo", "first")
-	add(t, path, first)
+	mustAdd(t, path, first)
 	for name, change := range map[string]func(*Entry){
 		"policy": func(e *Entry) { e.SignPath = &SignPath{"demo", "second"} },
 		"module": func(e *Entry) { e.SignPath, e.PKCS11 = nil, &PKCS11{Module: "/m.so", Token: "second"} },
@@ -153,8 +156,8 @@ func TestAddRefusesAKeyOfAnotherSource(t *testing.T) {
 func TestAddRefusesToMoveOntoAKeyOfAnotherSource(t *testing.T) {
 	path := filepath.Join(t.TempDir(), Name)
 	first, second := service(t, "demo", "first"), service(t, "demo", "second")
-	add(t, path, second)
-	add(t, path, first)
+	mustAdd(t, path, second)
+	mustAdd(t, path, first)
 	taken := first
 	taken.SignPath = second.SignPath
 	if err := Add(path, taken); err == nil || !strings.Contains(err.Error(), "demo/first") {
@@ -248,5 +251,23 @@ func TestAddByManyAtATime(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A process that holds the lock, stopped for example, does not hold up others for ever.
+func TestAddDoesNotWaitForEver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), Name)
+	other := flock.New(path + ".lock")
+	if err := other.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := add(ctx, path, service(t, "demo", "gpg")); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), path) {
+		t.Errorf("add = %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a file: %v", err)
 	}
 }

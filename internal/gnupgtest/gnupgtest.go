@@ -23,9 +23,9 @@ const (
 	variable  = "SIGNKIT_TEST_RUN_USER" // says to the test program that it is the one in the namespaces, and of which machine
 	with      = "with"
 	without   = "without"
-	refused   = 77               // exit code: the namespaces are there, and what is mounted in them is forbidden
-	whole     = 10 * time.Minute // for all tests of one machine
-	vanishing = time.Minute      // for processes that were told to end
+	refused   = 77              // exit code: the namespaces are there, and what is mounted in them is forbidden
+	whole     = 5 * time.Minute // for all tests of one machine
+	vanishing = time.Minute     // for processes that were told to end
 )
 
 // InRunUser runs tests of this package once more on each of the two machines. Each is made of namespaces, in which no process and
@@ -48,9 +48,13 @@ func again(t *testing.T, machine, pattern string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), whole)
+	limit := whole
+	if end, ok := t.Deadline(); ok {
+		limit = min(limit, time.Until(end)*9/10) // so that it says where it hangs before this program is ended
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, "-test.v", "-test.run="+pattern, "-test.timeout="+whole.String())
+	cmd := exec.CommandContext(ctx, self, "-test.v", "-test.run="+pattern, "-test.timeout="+(limit*9/10).String())
 	cmd.Env = append(os.Environ(), variable+"="+machine)
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
