@@ -71,9 +71,11 @@ func gpgWithAgent(t *testing.T, home string, args ...string) string {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), bound) // the test's own has ended
 		defer cancel()
-		kill := exec.CommandContext(ctx, "gpgconf", "--kill", "all")
-		kill.Env = append(os.Environ(), "GNUPGHOME="+home)
-		_ = kill.Run()
+		for _, what := range [][]string{{"--kill", "all"}, {"--remove-socketdir"}} {
+			end := exec.CommandContext(ctx, "gpgconf", what...)
+			end.Env = append(os.Environ(), "GNUPGHOME="+home)
+			_ = end.Run()
+		}
 	})
 	command := exec.CommandContext(limited(t), "gpg", append([]string{"--batch", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
 	command.Env = append(os.Environ(), "GNUPGHOME="+home)

@@ -99,7 +99,8 @@ func (homes *gpgHomes) end(b *bench) {
 	stopping.ctx = context.WithoutCancel(b.ctx)
 	for _, home := range homes {
 		if home != nil {
-			_, _ = stopping.output(home.env, "gpgconf", "--kill", "gpg-agent")
+			_, _ = stopping.output(home.env, "gpgconf", "--kill", "all")
+			_, _ = stopping.output(home.env, "gpgconf", "--remove-socketdir")
 		}
 	}
 }
