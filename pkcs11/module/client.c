@@ -46,7 +46,7 @@ struct conn {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed; /* made by the first start */
+static pthread_cond_t changed; /* made by the first start, or with a copy */
 static bool changed_made;
 static enum state state = DOWN;
 static unsigned generation; /* of what follows */
@@ -275,11 +275,20 @@ bool overtaken(const struct visit *visit)
 
 /* Forks. */
 
-/* forked reports whether another process started the client: then nothing here may be used. */
+/* forked reports whether this is another process than the one whose memory it was: then nothing here may be used. */
 static bool forked(void)
 {
-	enum process process = mark_process();
-	return process == PROCESS_COPY || process == PROCESS_LENT;
+	return mark_process() != PROCESS_SAME;
+}
+
+/*
+ * lent reports whether this is a vfork's child, whose memory must be left
+ * alone. User-mode emulators mark no copies, so that any child looks like one:
+ * handlers take those over, and before the first start nothing can be disturbed.
+ */
+static bool lent(void)
+{
+	return changed_made && mark_process() == PROCESS_LENT;
 }
 
 /* What a child left alone because nobody knows in which state the heap is; kept reachable for leak checkers. */
@@ -388,12 +397,16 @@ static bool register_fork_handlers(void)
 }
 
 /*
+ * The mark is made here, so that every child knows that it is one, whatever
+ * its parent's other threads were doing: also in their first C_Initialize.
+ *
  * musl lets a fork pass that began before the first handler was registered,
  * and its child then has sockets that nobody there knows of. glibc makes the
  * registration wait for that fork.
  */
 __attribute__((constructor)) static void load(void)
 {
+	mark_make();
 	if (__register_atfork == NULL)
 		register_fork_handlers();
 }
@@ -439,7 +452,6 @@ static CK_RV start(void)
 {
 	if (!changed_made)
 		make_changed();
-	mark_make();
 	if (!register_fork_handlers())
 		return CKR_HOST_MEMORY;
 	int theirs;
@@ -493,7 +505,7 @@ static void retire(void)
 
 static CK_RV start_or_restart(void)
 {
-	if (forked() && (mark_process() == PROCESS_LENT || !take_over()))
+	if (forked() && (lent() || !take_over()))
 		return CKR_GENERAL_ERROR;
 	pthread_mutex_lock(&lock);
 	while (state == ENDING)

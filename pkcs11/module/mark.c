@@ -1,6 +1,7 @@
 /*
- * mark.c: whether this is the process that started the client. A fork that
- * runs no handler (a bare clone, _Fork) copies the client's memory, a vfork
+ * mark.c: whether this is the process that loaded the module, or a copy that
+ * was made to start afresh. A fork that runs no handler (a bare clone, _Fork)
+ * copies the client's memory, with whatever lock another thread held, a vfork
  * lends it, and in a namespace of its own a copy can have its parent's number.
  */
 #define _GNU_SOURCE
@@ -26,7 +27,7 @@
 
 enum mark { WIPED, MADE, CLAIMED };
 
-static pid_t owner; /* 0: nobody yet; negative: a thread of that process is taking a copy over */
+static pid_t owner; /* 0: still being loaded; negative: a thread of that process is taking a copy over */
 
 /*
  * A page that reads as zeros in a copy (Linux 4.14). It is a part of the
@@ -65,8 +66,8 @@ static uint32_t mark_value(void)
 static enum process process_of(pid_t started)
 {
 	pid_t self = process_id();
-	if (started == 0)
-		return PROCESS_NEW;
+	if (started == 0) /* the constructor of another library calls before ours has run */
+		return PROCESS_SAME;
 	if (mark_value() != MADE || started == -self || hole_missing())
 		return PROCESS_COPY;
 	return started == self ? PROCESS_SAME : PROCESS_LENT;
@@ -108,11 +109,9 @@ static void make_hole(void)
 
 void mark_make(void)
 {
-	if (mark == NULL && hole == NULL) {
-		make_page();
-		if (mark == NULL)
-			make_hole();
-	}
+	make_page();
+	if (mark == NULL)
+		make_hole();
 	__atomic_store_n(&owner, process_id(), __ATOMIC_RELEASE);
 }
 

@@ -48,14 +48,13 @@ int descriptor_above(int fd);
 /* mark.c: which process this is. */
 
 enum process {
-	PROCESS_NEW,  /* nothing was started yet */
-	PROCESS_SAME, /* the one that started the client */
+	PROCESS_SAME, /* the one that loaded the module, or took its copy over */
 	PROCESS_COPY, /* a fork's child: what is here is a copy, and nothing of it may be used */
 	PROCESS_LENT, /* a vfork's child: what is here is its parent's */
 };
 
 enum process mark_process(void);
-/* mark_make marks this process as the one that starts the client. */
+/* mark_make marks this process as the one that loads the module. */
 void mark_make(void);
 /* mark_claim is true in the one thread that is to make a copy start afresh and then calls mark_claimed; others wait for that. */
 bool mark_claim(void);

@@ -46,6 +46,18 @@ static const char *key_name;
 #define WANT(call, want) do { CK_RV rv_ = (call); if (rv_ != (want)) FAIL("%s is 0x%lx, not 0x%lx", #call, rv_, (CK_RV)(want)); } while (0)
 #define OK(call) WANT(call, CKR_OK)
 
+/* Less than any wait of the module for what does not come, and far more than a call takes on a machine with much to do. */
+#define CALL_LIMIT 15.0 /* seconds */
+
+__attribute__((unused)) static double seconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+#define PROMPTLY(call) do { double began_ = seconds(); call; if (seconds() - began_ > CALL_LIMIT) FAIL("%s took %.1f s", #call, seconds() - began_); } while (0)
+
 static void *load_module(const char *path)
 {
 	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

@@ -41,8 +41,8 @@ static void *call(void *unused)
 
 int main(int argc, char **argv)
 {
+	CHECK(pthread_atfork(prepare, parent, child) == 0); /* before the module's own, which are registered at load with musl */
 	begin(argc, argv);
-	CHECK(pthread_atfork(prepare, parent, child) == 0); /* before the module's own */
 	initialize();
 	pthread_t thread;
 	CHECK(pthread_create(&thread, NULL, call, NULL) == 0);

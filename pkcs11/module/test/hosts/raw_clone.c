@@ -151,10 +151,10 @@ static void lend(void)
 
 int main(int argc, char **argv)
 {
-	begin(argc, argv);
 	CHECK(argc == 5);
 	if (strcmp(argv[4], "old") == 0)
-		deny_wipe();
+		deny_wipe(); /* the module marks its process when it is loaded */
+	begin(argc, argv);
 	const char *how = argv[3];
 	initialize();
 	CK_SESSION_HANDLE session = open_session();
