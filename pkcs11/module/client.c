@@ -622,8 +622,10 @@ static struct conn *take_idle(void)
 static struct conn *make_conn(void)
 {
 	struct conn *conn = calloc(1, sizeof *conn);
-	if (conn == NULL)
+	if (conn == NULL) {
+		errno = ENOMEM; /* a host's own allocator need not say so */
 		return NULL;
+	}
 	int theirs;
 	bool closed = gate_close();
 	if (!socket_pair(SOCK_STREAM, &conn->socket, &theirs)) {
@@ -674,7 +676,7 @@ static CK_RV acquire(const struct visit *visit, struct conn **out, int *lost)
 		if (pooled < POOL_SIZE && total < SOCKETS_MAX) {
 			if ((*out = make_conn()) != NULL)
 				return CKR_OK;
-			if (errno == ENOMEM)
+			if (errno == ENOMEM || errno == ENOBUFS)
 				return CKR_HOST_MEMORY;
 			int reason = errno;
 			if (!out_of_descriptors(reason)) {
@@ -818,9 +820,22 @@ static bool read_answer(struct conn *conn, struct wire_reply *header)
 	return header->kind == WIRE_ANSWER && header->length <= WIRE_MAX_PAYLOAD;
 }
 
+static void reply_clear(struct reply *reply)
+{
+	reply->payload = reply->small;
+	reply->value = reply->length = 0;
+}
+
+void reply_free(struct reply *reply)
+{
+	if (reply->payload != reply->small)
+		free(reply->payload);
+	reply_clear(reply);
+}
+
 CK_RV conn_receive(struct conn *conn, struct reply *reply)
 {
-	*reply = (struct reply){0};
+	reply_clear(reply);
 	struct wire_reply header;
 	if (!is_ours(&conn->socket))
 		return CKR_DEVICE_ERROR;
@@ -828,14 +843,15 @@ CK_RV conn_receive(struct conn *conn, struct reply *reply)
 		return failed(conn);
 	if (!read_answer(conn, &header))
 		return lose(conn);
-	if (header.length > 0) {
-		reply->payload = malloc(header.length);
-		if (reply->payload == NULL)
+	if (header.length > sizeof reply->small) {
+		unsigned char *payload = malloc(header.length);
+		if (payload == NULL)
 			return CKR_HOST_MEMORY;
-		if (!receive_all(&conn->socket, reply->payload, header.length)) {
-			reply_free(reply);
-			return lose(conn);
-		}
+		reply->payload = payload;
+	}
+	if (!receive_all(&conn->socket, reply->payload, header.length)) {
+		reply_free(reply);
+		return lose(conn);
 	}
 	reply->rv = (CK_RV)header.rv;
 	reply->value = header.value;
@@ -858,7 +874,7 @@ bool conn_answered(struct conn *conn)
 CK_RV transact(const struct visit *visit, uint32_t call, uint64_t handle, uint64_t number, struct span payload, struct reply *reply)
 {
 	struct conn *conn;
-	*reply = (struct reply){0};
+	reply_clear(reply);
 	if (payload.length > WIRE_MAX_PAYLOAD)
 		return CKR_ARGUMENTS_BAD;
 	CK_RV rv = conn_acquire(visit, &conn);
@@ -887,13 +903,6 @@ CK_RV transact_fixed(const struct visit *visit, uint32_t call, uint64_t handle, 
 	}
 	reply_free(&reply);
 	return rv;
-}
-
-void reply_free(struct reply *reply)
-{
-	free(reply->payload);
-	reply->payload = NULL;
-	reply->length = 0;
 }
 
 CK_RV check_session(const struct visit *visit, CK_SESSION_HANDLE session)

@@ -87,11 +87,14 @@ bool receive_all(const struct descriptor *socket, void *buffer, size_t size);
 
 struct conn; /* one data socket */
 
+#define SIGNATURE_MAX 1024 /* bytes: RSA with 8192 bits */
+
 struct reply {
 	CK_RV rv;
 	uint64_t value;
-	unsigned char *payload; /* malloc'ed; NULL if length is 0 */
+	unsigned char *payload; /* malloc'ed where small has no room */
 	size_t length;
+	unsigned char small[SIGNATURE_MAX]; /* a signature that was made is never lost for want of memory */
 };
 
 struct span {
@@ -126,7 +129,7 @@ void conn_discard(struct conn *conn);
 
 /* conn_send writes one request, without waiting for its answer. */
 CK_RV conn_send(struct conn *conn, uint32_t call, uint64_t handle, uint64_t number, struct span a, struct span b);
-/* conn_receive waits for the answer. On failure there is nothing to free. */
+/* conn_receive waits for the answer. On failure there is nothing to free, and the socket is out of step: it must be discarded. */
 CK_RV conn_receive(struct conn *conn, struct reply *reply);
 /* conn_answered reports whether something can be read already. */
 bool conn_answered(struct conn *conn);

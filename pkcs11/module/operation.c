@@ -166,31 +166,49 @@ static bool has_operation(CK_SESSION_HANDLE session)
 	return found;
 }
 
-static CK_RV add(const struct visit *visit, CK_SESSION_HANDLE session, struct conn *conn, const struct reply *reply)
+/* add puts an operation that the token process has begun into the table. */
+static CK_RV add(const struct visit *visit, struct operation *operation, const struct reply *reply)
 {
 	uint64_t flags = 0;
 	if (reply->value == 0 || reply->value > WIRE_MAX_PAYLOAD)
 		return CKR_DEVICE_ERROR; /* no signature is that long, and an empty one would look like success */
-	struct operation *operation = calloc(1, sizeof *operation);
-	if (operation == NULL)
-		return CKR_HOST_MEMORY;
 	if (reply->length == sizeof flags)
 		memcpy(&flags, reply->payload, sizeof flags);
-	operation->session = session;
-	operation->conn = conn;
 	operation->signature_length = (CK_ULONG)reply->value;
 	operation->multi_part = (flags & WIRE_MULTI_PART) != 0;
 	state_lock();
 	bool late = overtaken(visit);
 	if (!late) {
-		conn_bind(conn);
+		conn_bind(operation->conn);
 		operation->next = operations;
 		operations = operation;
 	}
 	state_unlock();
-	if (late)
-		destroy(operation);
 	return late ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_OK;
+}
+
+/* begin asks the token process to begin an operation, which ends here if it does not. */
+static CK_RV begin(const struct visit *visit, struct operation *operation, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	uint64_t type = mechanism->mechanism;
+	struct span head = {&type, sizeof type};
+	struct span parameter = {mechanism->pParameter, mechanism->ulParameterLen};
+	struct reply reply;
+	CK_RV rv = conn_send(operation->conn, WIRE_SIGN_INIT, operation->session, key, head, parameter);
+	if (rv == CKR_OK)
+		rv = conn_receive(operation->conn, &reply);
+	if (rv != CKR_OK) {
+		end(operation, false);
+		return rv;
+	}
+	rv = reply.rv;
+	bool refused = rv != CKR_OK;
+	if (!refused)
+		rv = add(visit, operation, &reply);
+	reply_free(&reply);
+	if (rv != CKR_OK)
+		end(operation, refused);
+	return rv;
 }
 
 static CK_RV sign_init(const struct visit *visit, CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
@@ -201,31 +219,16 @@ static CK_RV sign_init(const struct visit *visit, CK_SESSION_HANDLE session, CK_
 		return CKR_MECHANISM_PARAM_INVALID;
 	if (has_operation(session))
 		return CKR_OPERATION_ACTIVE;
-	struct conn *conn;
-	CK_RV rv = conn_acquire(visit, &conn);
-	if (rv != CKR_OK)
-		return rv;
-	uint64_t type = mechanism->mechanism;
-	struct span head = {&type, sizeof type};
-	struct span parameter = {mechanism->pParameter, mechanism->ulParameterLen};
-	struct reply reply;
-	rv = conn_send(conn, WIRE_SIGN_INIT, session, key, head, parameter);
-	if (rv == CKR_OK)
-		rv = conn_receive(conn, &reply);
+	struct operation *operation = calloc(1, sizeof *operation);
+	if (operation == NULL)
+		return CKR_HOST_MEMORY; /* not later: the token process would have begun it */
+	operation->session = session;
+	CK_RV rv = conn_acquire(visit, &operation->conn);
 	if (rv != CKR_OK) {
-		conn_discard(conn);
+		destroy(operation);
 		return rv;
 	}
-	rv = reply.rv;
-	if (rv != CKR_OK) {
-		conn_release(conn);
-	} else {
-		rv = add(visit, session, conn, &reply);
-		if (rv != CKR_OK)
-			conn_discard(conn);
-	}
-	reply_free(&reply);
-	return rv;
+	return begin(visit, operation, mechanism, key);
 }
 
 /* length_query answers a call that has no room for the signature; false: there is room. */
@@ -316,20 +319,10 @@ static CK_RV update(struct operation *operation, const CK_BYTE *part, CK_ULONG l
 	if (length == 0)
 		return CKR_OK;
 	if (operation->buffer == NULL && (operation->buffer = malloc(WIRE_COALESCE)) == NULL)
-		return CKR_HOST_MEMORY;
+		return send_directly(operation, part, length); /* slower */
 	memcpy(operation->buffer + operation->buffered, part, length);
 	operation->buffered += length;
 	return CKR_OK;
-}
-
-/* fail_streaming ends an operation whose messages cannot be told apart from what follows. */
-static CK_RV fail_streaming(struct operation *operation, CK_RV rv)
-{
-	if (rv == CKR_HOST_MEMORY)
-		cancel(operation);
-	else
-		end(operation, false);
-	return rv;
 }
 
 static CK_RV sign_final(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
@@ -337,28 +330,31 @@ static CK_RV sign_final(struct operation *operation, CK_BYTE *signature, CK_ULON
 	CK_RV rv = flush(operation);
 	if (rv == CKR_OK)
 		rv = conn_send(operation->conn, WIRE_SIGN_FINAL, operation->session, operation->bytes, (struct span){0}, (struct span){0});
-	if (rv != CKR_OK)
-		return fail_streaming(operation, rv);
+	if (rv != CKR_OK) {
+		end(operation, false);
+		return rv;
+	}
 	return finish(operation, signature, signature_len);
 }
 
 /* sign_whole is C_Sign after all checks. Long texts go the way of C_SignUpdate. */
 static CK_RV sign_whole(struct operation *operation, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	if (data_len > WIRE_COALESCE) {
-		CK_RV rv = operation->multi_part ? update(operation, data, data_len) : CKR_DATA_LEN_RANGE;
-		if (rv == CKR_DATA_LEN_RANGE && !operation->streaming) {
-			cancel(operation);
-			return rv;
-		}
-		return rv == CKR_OK ? sign_final(operation, signature, signature_len) : fail_streaming(operation, rv);
+	CK_RV rv;
+	if (data_len <= WIRE_COALESCE) {
+		rv = conn_send(operation->conn, WIRE_SIGN, operation->session, 0, (struct span){data, data_len}, (struct span){0});
+		if (rv == CKR_OK)
+			return finish(operation, signature, signature_len);
+	} else if (operation->multi_part) {
+		rv = update(operation, data, data_len);
+		if (rv == CKR_OK)
+			return sign_final(operation, signature, signature_len);
+	} else {
+		cancel(operation);
+		return CKR_DATA_LEN_RANGE;
 	}
-	CK_RV rv = conn_send(operation->conn, WIRE_SIGN, operation->session, 0, (struct span){data, data_len}, (struct span){0});
-	if (rv != CKR_OK) {
-		end(operation, false);
-		return rv;
-	}
-	return finish(operation, signature, signature_len);
+	end(operation, false);
+	return rv;
 }
 
 static CK_RV sign(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
@@ -399,10 +395,11 @@ static CK_RV sign_update(const struct visit *visit, CK_SESSION_HANDLE session, C
 	}
 	operation->updated = true;
 	rv = update(operation, part, part_len);
-	if (rv != CKR_OK)
-		return fail_streaming(operation, rv);
-	keep(operation);
-	return CKR_OK;
+	if (rv == CKR_OK)
+		keep(operation);
+	else
+		end(operation, false);
+	return rv;
 }
 
 CK_RV C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)

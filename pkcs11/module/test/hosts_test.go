@@ -64,6 +64,7 @@ var hosts = []struct {
 	{name: "64 threads and C_Finalize", program: "threads", signatures: 128},
 	{name: "loads and unloads 200 times", program: "reload", signatures: 1, unloads: true},
 	{name: "loads and unloads 200 times, old kernel", program: "reload", args: []string{"old"}, signatures: 1, unloads: true},
+	{name: "no memory", program: "no_memory", args: []string{"each"}, signatures: 2},
 	{name: "signals every millisecond", program: "signals", signatures: 10},
 	{name: "small stacks", program: "small_stack", signatures: 10},
 	{name: "exports the same names", program: "interposed", signatures: 1},

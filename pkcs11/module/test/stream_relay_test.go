@@ -109,6 +109,16 @@ func TestEverySocketIsLate(t *testing.T) {
 	r.onlySigned(t, text, 2)
 }
 
+// TestAnswerWithoutMemory: what is left on a socket for want of memory goes with that socket.
+func TestAnswerWithoutMemory(t *testing.T) {
+	t.Parallel()
+	r := startRelayed(t, "answer")
+	program := shared.program(t, "no_memory", "cc")
+	run := host{args: []string{program, shared.variant[0].module, "demo/p-256", "answer"}, env: r.env}
+	shared.mustRun(t, run, "demo/p-256", "hello", 1)
+	r.onlySigned(t, "hello", 1)
+}
+
 // TestBrokenStream: what is lost, repeated or changed between module and token
 // process is refused. The next call on the session says so, and ends the operation.
 func TestBrokenStream(t *testing.T) {

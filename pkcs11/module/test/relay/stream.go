@@ -40,6 +40,7 @@ var mischiefs = map[string]func(*stream, message) []message{
 	"shorten":  func(_ *stream, m message) []message { return []message{resized(m, m.payload[1:])} },
 	"lengthen": func(_ *stream, m message) []message { return []message{resized(m, append(m.payload, 'x'))} },
 	"count":    func(_ *stream, m message) []message { return []message{renumbered(m, 1)} },
+	"answer":   (*stream).answer,
 	"hang up":  func(s *stream, m message) []message { s.hangUp(); return []message{m} },
 }
 
@@ -124,6 +125,18 @@ func (s *stream) wait(m message) []message {
 // late keeps every message for a moment of its own.
 func (s *stream) late(m message) []message {
 	time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+	return []message{m}
+}
+
+// answer is one that comes too early and has a payload: replies of kind wire.Working, and a part of one. Taken for the answer to
+// what is asked next, it would keep the module waiting until the token process counts as lost.
+func (s *stream) answer(m message) []message {
+	working := wire.AppendReply(nil, wire.Working, 0, 0, nil)
+	payload := append(bytes.Repeat(working, 100), working[:8]...)
+	if _, err := s.module.Write(wire.AppendReply(nil, wire.Answer, 0x30, 0, payload)); err != nil {
+		return nil
+	}
+	touch()
 	return []message{m}
 }
 
