@@ -466,6 +466,7 @@ static CK_RV start(void)
 	gate_open(closed);
 	if (started && !greet()) {
 		complain("signkit: cannot greet the token process: %s", strerror(errno));
+		explain_start();
 		started = false;
 	}
 	if (!started) {

@@ -5,7 +5,22 @@
  */
 #include "kernel.h"
 
+#include <poll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+
+static bool greets_late;
+
+/* The module sends its greeting, and the token process has ended before: as when the host gets no processor meanwhile. */
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	if (greets_late) {
+		struct pollfd end = {.fd = fd};
+		CHECK(poll(&end, 1, 60000) == 1);
+		greets_late = false;
+	}
+	return syscall(SYS_sendmsg, fd, message, flags);
+}
 
 static void limit(int resource, rlim_t value)
 {
@@ -81,7 +96,8 @@ int main(int argc, char **argv)
 	begin(argc, argv);
 	CHECK(argc == 4);
 	const char *what = argv[3];
-	if (strcmp(what, "memory") == 0)
+	greets_late = strcmp(what, "memory-before-greeting") == 0;
+	if (strncmp(what, "memory", 6) == 0)
 		limit(RLIMIT_AS, 64UL << 20);
 	if (strcmp(what, "processes") == 0) {
 		CHECK(setgid(65534) == 0 && setuid(65534) == 0);
