@@ -112,13 +112,7 @@ func (m *module) close() {
 // end waits until the token process would end, and returns why.
 func (m *module) end() error {
 	m.t.Helper()
-	select {
-	case err := <-m.served:
-		return err
-	case <-time.After(patience):
-		m.t.Fatal("the token is still served")
-		return nil
-	}
+	return await(m.t, m.served)
 }
 
 func (m *module) sendControl(packet []byte, passed int) {
@@ -146,8 +140,10 @@ func (m *module) dial() *conn {
 	m.sendControl([]byte{wire.DataSocket}, theirs)
 	_ = unix.Close(theirs)
 	limit := unix.NsecToTimeval(int64(patience))
-	if err := unix.SetsockoptTimeval(ours, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-		m.t.Fatal(err)
+	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+		if err := unix.SetsockoptTimeval(ours, unix.SOL_SOCKET, option, &limit); err != nil {
+			m.t.Fatal(err)
+		}
 	}
 	c := &conn{t: m.t, file: os.NewFile(uintptr(ours), "data socket")}
 	m.t.Cleanup(c.close)

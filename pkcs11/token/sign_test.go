@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"signkit/internal/signpath"
 	"signkit/pkcs11/wire"
@@ -268,13 +267,8 @@ func TestClosingTheSessionEndsASignature(t *testing.T) {
 	if err := b.closeSession(s.handle); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case err := <-ended:
-		if returnValue(err) != ckrSessionClosed {
-			t.Errorf("got %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("the signature goes on")
+	if err := await(t, ended); returnValue(err) != ckrSessionClosed {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -36,6 +36,7 @@ var complaint = regexp.MustCompile(`(?i:handler|fatal error|hs_err|core dump)|SI
 // TestJava signs through SunPKCS11 in many threads of a JVM that checks native code.
 func TestJava(t *testing.T) {
 	java := need(t, "java")
+	t.Parallel()
 	got := shared.run(t, host{args: []string{java, "-Xcheck:jni", "-Xss512k", "-Djava.io.tmpdir=" + t.TempDir(), "testdata/Sign.java",
 		shared.variant[0].module, "demo/rsa-2048", "demo/p-256"}})
 	if got.code != 0 {
@@ -159,9 +160,7 @@ func TestNginx(t *testing.T) {
 	if _, err := os.Stat(nginx); err != nil {
 		nginx = need(t, "nginx")
 	}
-	if out, err := exec.Command(need(t, "openssl"), "engine", "pkcs11").CombinedOutput(); err != nil {
-		t.Skipf("openssl has no engine pkcs11 here: %.100s", out)
-	}
+	needEngine(t)
 	dir := t.TempDir()
 	ports := map[string]string{"demo/rsa-2048": freePort(t), "demo/p-256": freePort(t)}
 	writeCertificates(t, dir)
@@ -265,13 +264,13 @@ func start(t *testing.T, env []string, args ...string) *server {
 func (s *server) end(t *testing.T) {
 	t.Helper()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	<-s.ended
+	<-s.ended // within the bound of start
 	if t.Failed() {
 		t.Logf("the server says:\n%s", s.stderr.String())
 	}
 }
 
-// freePort is a port that was free just now.
+// freePort is a port that was free just now. Tests that use one are not parallel: another could be given it.
 func freePort(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,6 +10,7 @@ import (
 // TestRepliesOfAnyKind replays what the fuzzer of folder fuzz has found worth
 // keeping: answers that no token process gives, under the sanitizers.
 func TestRepliesOfAnyKind(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../fuzz/corpus/*")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no corpus: %v", err)

@@ -3,7 +3,6 @@ package moduletest
 import (
 	"debug/elf"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -93,14 +92,16 @@ func checkBaseline(t *testing.T, file *elf.File) {
 // TestStandard calls every function through the standard's own header, which a
 // library for loading modules brings along.
 func TestStandard(t *testing.T) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11").Output()
-	if err != nil {
-		t.Fatal(err)
+	t.Parallel()
+	got, err := launch([]string{"go", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11"}, os.Environ())
+	if err != nil || got.code != 0 {
+		t.Fatalf("%v: %s", err, got.stderr)
 	}
+	headers := strings.TrimSpace(got.stdout)
 	for _, v := range shared.variant[:2] {
 		t.Run(v.name, func(t *testing.T) {
 			v.need(t)
-			program := shared.program(t, "standard", v.compiler, "-isystem", strings.TrimSpace(string(out)))
+			program := shared.program(t, "standard", v.compiler, "-isystem", headers)
 			for _, key := range []string{"demo/rsa-2048", "demo/p-256"} {
 				got := shared.mustRun(t, host{args: []string{program, v.module, key}}, key, "hello", 1)
 				if n := strings.Count(got.stderr, "signkit: error"); n != 1 || !strings.Contains(got.stderr, "salt of 32 bytes") {

@@ -1,7 +1,6 @@
 package moduletest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,9 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,10 +32,7 @@ type ownService struct {
 // startOwn brings the service of one trouble up, in dir.
 func startOwn(dir string, t trouble) (*ownService, error) {
 	state := filepath.Join(dir, "state")
-	if err := os.CopyFS(state, os.DirFS(filepath.Join(shared.dir, "state"))); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(filepath.Join(state, "audit.jsonl")); err != nil { // what the shared one has signed
+	if err := os.CopyFS(state, os.DirFS(filepath.Join(shared.dir, unused))); err != nil {
 		return nil, err
 	}
 	cfg, err := mockapi.LoadConfig(filepath.Join(shared.dir, "service.json"))
@@ -62,6 +58,24 @@ func startOwn(dir string, t trouble) (*ownService, error) {
 		return s, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// ownServiceFor is a service for one test, in a folder of that test.
+func ownServiceFor(t *testing.T, faults ...mockapi.Fault) *ownService {
+	t.Helper()
+	s, err := startOwn(t.TempDir(), trouble{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.server.SetFaults(faults); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // hold takes a port that nobody else is given.
@@ -189,25 +203,6 @@ func otherHost(s *ownService) error {
 	s.options.Hosts, s.options.Listen = []string{"localhost"}, fmt.Sprintf("127.0.0.2:%d", s.port)
 	s.env = append(s.env, "SIGNPATH_API_URL=https://"+s.options.Listen+"/Api")
 	return s.start()
-}
-
-// launch runs a program with this environment and no other. It may be called from any goroutine.
-func launch(args, env []string) (outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, &stderr, env
-	cmd.WaitDelay = 10 * time.Second
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && ctx.Err() == nil {
-		err = nil
-	}
-	if err != nil {
-		return outcome{}, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, stderr.String())
-	}
-	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}, nil
 }
 
 func sha256Of(text string) []byte {

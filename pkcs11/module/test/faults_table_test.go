@@ -58,6 +58,8 @@ func status(route string, status int) fault {
 }
 
 var (
+	// quick are the settings where nothing else is said. The defaults wait ten minutes and more.
+	quick   = []string{"SIGNPATH_TIMEOUTS_HTTP_REQUEST=20", "SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.02", "SIGNPATH_TIMEOUTS_RETRY_COUNT=2"}
 	patient = []string{"SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.4", "SIGNPATH_TIMEOUTS_RETRY_COUNT=10"}
 	hasty   = []string{"SIGNPATH_TIMEOUTS_HTTP_REQUEST=2"}
 )

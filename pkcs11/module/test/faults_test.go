@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"signkit/internal/mockapi"
 )
@@ -13,8 +14,6 @@ import (
 // TestFaults: what the service does wrong becomes a return value and one
 // record; nothing wrong is handed out, and a short trouble is waited out.
 func TestFaults(t *testing.T) {
-	program := shared.program(t, "sign", "cc")
-	quick := []string{"SIGNPATH_TIMEOUTS_HTTP_REQUEST=1.5", "SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.02", "SIGNPATH_TIMEOUTS_RETRY_COUNT=2"}
 	type fault = mockapi.Fault
 	tests := []struct {
 		name  string
@@ -54,14 +53,16 @@ func TestFaults(t *testing.T) {
 				continue // the same for every key
 			}
 			t.Run(key+"/"+test.name, func(t *testing.T) {
+				t.Parallel()
+				program := shared.program(t, "sign", "cc")
 				if test.fault.Count == 0 {
-					test.fault.Count = -1 // until cleared
+					test.fault.Count = -1 // for good
 				}
-				if err := shared.service.SetFaults([]mockapi.Fault{test.fault}); err != nil {
-					t.Fatal(err)
+				own := ownServiceFor(t, test.fault)
+				run := host{args: []string{program, shared.variant[0].module, key}, env: append(own.environment(), quick...)}
+				if test.fault.Kind == "hang" {
+					run.env = append(run.env, hasty...)
 				}
-				defer shared.service.ClearFaults()
-				run := host{args: []string{program, shared.variant[0].module, key}, env: quick}
 				if test.call == "" {
 					shared.mustRun(t, run, key, "hello", 2)
 					return
@@ -93,8 +94,8 @@ func refused(t *testing.T, got outcome, call, rv, says string) {
 
 // TestUnreachable: the service cannot be reached, or is not to be trusted.
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	program := shared.program(t, "sign", "cc")
-	quick := []string{"SIGNPATH_TIMEOUTS_HTTP_REQUEST=2", "SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.02", "SIGNPATH_TIMEOUTS_RETRY_COUNT=1"}
 	tests := []struct {
 		name     string
 		env      []string
@@ -115,6 +116,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestRestartOfTheService: it is away when the tool starts, and comes back.
 func TestRestartOfTheService(t *testing.T) {
+	t.Parallel()
 	state := t.TempDir()
 	start := func(listen string) *mockapi.Server {
 		t.Helper()
@@ -134,12 +136,17 @@ func TestRestartOfTheService(t *testing.T) {
 	if _, err := fmt.Sscanf(first.APIURL(), "https://127.0.0.1:%d/", &port); err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Close(context.Background()); err != nil {
+	closing, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	if err := first.Close(closing); err != nil {
 		t.Fatal(err)
 	}
 	// Somebody else answers, and hangs up, until the first attempt has failed.
-	away, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	away, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := away.SetDeadline(time.Now().Add(bound)); err != nil {
 		t.Fatal(err)
 	}
 	program := shared.program(t, "sign", "cc")
@@ -157,7 +164,7 @@ func TestRestartOfTheService(t *testing.T) {
 	}
 	away.Close()
 	second := start(fmt.Sprintf("127.0.0.1:%d", port))
-	defer second.Close(context.Background())
+	defer second.Close(closing)
 	got := <-ended
 	if !strings.Contains(got.stderr, "waiting") {
 		t.Errorf("the wait is not announced:\n%s", got.stderr)

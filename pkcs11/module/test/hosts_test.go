@@ -22,7 +22,7 @@ var hosts = []struct {
 	program    string
 	args       []string
 	signatures int
-	slow       bool // waits for the bound on silence
+	silence    bool // waits as long as a token process may be silent
 	unloads    bool // needs a C library that unloads
 }{
 	{name: "signs twice", program: "sign", signatures: 2},
@@ -57,8 +57,8 @@ var hosts = []struct {
 	{name: "runs on an old kernel", program: "old_kernel", signatures: 2},
 	{name: "is about to make a namespace", program: "namespace", signatures: 4},
 	{name: "token process killed", program: "lost", args: []string{"kill"}, signatures: 1},
-	{name: "token process stopped", program: "lost", args: []string{"stop"}, signatures: 1, slow: true},
-	{name: "stopped for longer than silence may last", program: "stopped", signatures: 1, slow: true},
+	{name: "token process stopped", program: "lost", args: []string{"stop"}, signatures: 1, silence: true},
+	{name: "stopped for longer than silence may last", program: "stopped", args: []string{"6"}, signatures: 1, silence: true},
 	{name: "closes all descriptors", program: "descriptors", signatures: 2},
 	{name: "replaces descriptors during a call", program: "replaced", signatures: 1},
 	{name: "64 threads and C_Finalize", program: "threads", signatures: 128},
@@ -73,18 +73,18 @@ var hosts = []struct {
 func TestHosts(t *testing.T) {
 	for _, v := range shared.variant {
 		for _, h := range hosts {
+			if h.silence && strings.HasPrefix(v.name, "shipped") {
+				continue // TestSilence waits as long as the shipped one does
+			}
 			t.Run(v.name+"/"+h.name, func(t *testing.T) {
 				v.need(t)
-				if h.slow && v.name != "shipped" && v.name != "musl" {
-					return // the same code would wait as long once more
-				}
-				if h.slow && testing.Short() {
-					t.Skip("waits 20 s for a stopped process; not with -short")
-				}
 				if h.unloads && v.neverUnloads() {
 					return // what stays loaded keeps its state
 				}
 				t.Parallel()
+				if h.silence {
+					v = v.with(t, impatientSilence, "-O0")
+				}
 				key := "demo/p-256"
 				if strings.HasPrefix(h.name, "signs ") || strings.HasPrefix(h.name, "return") {
 					key = "demo/rsa-2048"
@@ -96,13 +96,35 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestSilence waits for a token process that is stopped, and for a host that is, as long as the module does that is shipped.
+func TestSilence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits 20 s for a stopped process; not with -short")
+	}
+	v := shared.variant[1]
+	if v.why != "" {
+		v = shared.variant[0] // the same default
+	}
+	for name, args := range map[string][]string{"of the token process": {"lost", "stop"}, "of the host": {"stopped", "20"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run := host{args: append([]string{v.program(t, args[0]), v.module, "demo/p-256"}, args[1:]...)}
+			got := shared.mustRun(t, run, "demo/p-256", "hello", 1)
+			if args[0] == "lost" {
+				checkLoss(t, got, "has been silent for 20 s")
+			}
+		})
+	}
+}
+
 // TestStreams signs texts of many sizes in many pieces, and at once.
 func TestStreams(t *testing.T) {
 	v := shared.variant[0]
-	program := shared.program(t, "stream", "cc")
 	for _, key := range []string{"demo/rsa-2048", "demo/p-256"} {
 		for _, times := range []string{"0", "1", "52428", "52429", "4000000"} {
 			t.Run(key+"/"+times, func(t *testing.T) {
+				t.Parallel()
+				program := shared.program(t, "stream", "cc")
 				n := map[string]int{"0": 0, "1": 1, "52428": 52428, "52429": 52429, "4000000": 4000000}[times]
 				shared.mustRun(t, host{args: []string{program, v.module, key, times}}, key, strings.Repeat("hello", n), 2)
 			})
@@ -113,6 +135,7 @@ func TestStreams(t *testing.T) {
 // TestClosedStandardDescriptors runs a host without some or all of 0, 1 and 2:
 // nothing of ours may land there.
 func TestClosedStandardDescriptors(t *testing.T) {
+	t.Parallel()
 	v := shared.variant[0]
 	program := shared.program(t, "sign", "cc")
 	out := filepath.Join(t.TempDir(), "out")
@@ -136,6 +159,7 @@ func TestClosedStandardDescriptors(t *testing.T) {
 
 // TestCannotStart is about the one line that the module itself prints.
 func TestCannotStart(t *testing.T) {
+	t.Parallel()
 	v := shared.variant[0]
 	program := shared.program(t, "cold", "cc")
 	dir := t.TempDir()
@@ -190,6 +214,7 @@ func TestCannotStart(t *testing.T) {
 // TestBadSettings: what is wrong with the settings is one line with the fix,
 // and the call that needed them fails.
 func TestBadSettings(t *testing.T) {
+	t.Parallel()
 	v := shared.variant[0]
 	program := shared.program(t, "sign", "cc")
 	dir := t.TempDir()
@@ -244,11 +269,12 @@ func TestBadSettings(t *testing.T) {
 // TestRequests counts what a cold process asks: 2 requests on 1 connection for
 // a named key, and 1 for the second signature.
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	v := shared.variant[0]
 	sign, cold := shared.program(t, "sign", "cc"), shared.program(t, "cold", "cc")
-	shared.service.ClearRequests()
-	shared.mustRun(t, host{args: []string{sign, v.module, "demo/p-256"}}, "demo/p-256", "hello", 2)
-	requests := shared.service.Requests()
+	own := ownServiceFor(t)
+	shared.mustRun(t, host{args: []string{sign, v.module, "demo/p-256"}, env: own.environment()}, "demo/p-256", "hello", 2)
+	requests := own.server.Requests()
 	connections := map[int64]bool{}
 	for _, r := range requests {
 		connections[int64(r.Connection)] = true
@@ -256,11 +282,11 @@ func TestRequests(t *testing.T) {
 	if len(requests) != 3 || len(connections) != 1 {
 		t.Errorf("%d requests on %d connections: %+v", len(requests), len(connections), requests)
 	}
-	shared.service.ClearRequests()
-	if got := shared.run(t, host{args: []string{cold, v.module, "demo/p-256"}}); got.code != 0 {
+	own.server.ClearRequests()
+	if got := shared.run(t, host{args: []string{cold, v.module, "demo/p-256"}, env: own.environment()}); got.code != 0 {
 		t.Errorf("ended with %d: %s", got.code, got.stderr)
 	}
-	if requests := shared.service.Requests(); len(requests) != 0 {
+	if requests := own.server.Requests(); len(requests) != 0 {
 		t.Errorf("a listing made requests: %+v", requests)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestLimits: a host without memory, threads, processes or descriptors to
@@ -21,6 +22,7 @@ func TestLimits(t *testing.T) {
 		says       string
 	}{
 		{"memory", 3, 0, "within the limit of 64 MiB of address space (ulimit -v)"},
+		{"memory-before-greeting", 3, 0, "within the limit of 64 MiB of address space (ulimit -v)"},
 		{"processes", 3, 0, "signkit: cannot start the token process"},
 		{"no-processes", 3, 0, "signkit: cannot start the token process"},
 		{"no-threads", 3, 0, "failed to create new OS thread"}, // says the token process
@@ -32,6 +34,7 @@ func TestLimits(t *testing.T) {
 		for _, test := range tests {
 			t.Run(v.name+"/"+test.name, func(t *testing.T) {
 				v.need(t)
+				t.Parallel()
 				if test.name == "processes" {
 					if os.Geteuid() != 0 {
 						t.Skip("needs root to become a user without processes")
@@ -80,6 +83,7 @@ func TestConsoleThatNobodyReads(t *testing.T) {
 				cmd := exec.CommandContext(ctx, shared.program(t, test.program, "cc"), shared.variant[0].module, "demo/p-256")
 				var stdout bytes.Buffer
 				cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, unread(t, pipe == "full"), shared.environment(t, test.env)
+				cmd.WaitDelay = time.Minute
 				if err := cmd.Run(); cmd.ProcessState.ExitCode() != test.code {
 					t.Errorf("%v, want %d", err, test.code)
 				}
@@ -136,6 +140,7 @@ func TestSecureExecution(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to make a set-user-id program")
 	}
+	t.Parallel()
 	openTo(t, shared.dir)
 	dir := filepath.Join(shared.dir, "secure")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -150,7 +155,9 @@ func TestSecureExecution(t *testing.T) {
 	copyFile(t, shared.program(t, "report", "cc", `-DREPORT_FILE="`+evil+`.proof"`), evil, 0o755)
 	copyFile(t, shared.program(t, "cold", "cc"), privileged, 0o755|os.ModeSetuid)
 
-	cmd := exec.Command(privileged, module, "demo/p-256")
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, privileged, module, "demo/p-256")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	cmd.Env = shared.environment(t, "SIGNKIT_TOKEND="+evil)
 	out, err := cmd.CombinedOutput()

@@ -37,12 +37,31 @@ const bound = 3 * time.Minute
 
 // bench is what all tests share.
 type bench struct {
-	dir     string
-	variant []variant
-	service *mockapi.Server
-	mu      sync.Mutex
-	built   map[string]string
-	keys    map[string]crypto.PublicKey
+	dir      string
+	variant  []variant
+	service  *mockapi.Server
+	programs onces[string]
+	modules  onces[variant]
+	keys     map[string]crypto.PublicKey
+}
+
+// onces makes what has a name once, however many tests want it at the same time.
+type onces[T any] struct {
+	mu   sync.Mutex
+	made map[string]func() (T, error)
+}
+
+func (o *onces[T]) get(name string, produce func() (T, error)) (T, error) {
+	o.mu.Lock()
+	if o.made == nil {
+		o.made = map[string]func() (T, error){}
+	}
+	if o.made[name] == nil {
+		o.made[name] = sync.OnceValues(produce)
+	}
+	made := o.made[name]
+	o.mu.Unlock()
+	return made()
 }
 
 // variant is one build of the module, with its token process beside it, and
@@ -87,7 +106,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	shared.dir, shared.built = dir, map[string]string{}
+	shared.dir = dir
 	if err := shared.build(); err != nil {
 		return 1, err
 	}
@@ -105,10 +124,13 @@ func run(m *testing.M) (int, error) {
 // build makes the module with the local compiler and with that of musl, each
 // with the token process beside it; the shipped one is what make build made.
 func (b *bench) build() error {
-	local, err := b.make("local", "cc", nil, nil)
-	if err != nil {
-		return err
-	}
+	var all sync.WaitGroup
+	var tokendErr, localErr, muslErr error
+	all.Go(func() {
+		tokendErr = command("env", "CGO_ENABLED=0", "go", "build", "-o", filepath.Join(b.dir, "signkit-tokend"), "signkit/cmd/signkit-tokend")
+	})
+	var local variant
+	all.Go(func() { local, localErr = b.make("local", "cc", nil, nil) })
 	shipped := variant{name: "shipped", compiler: "cc", module: "../../../build/libsignkit-pkcs11.so"}
 	if path, err := filepath.Abs(shipped.module); err == nil {
 		shipped.module = path
@@ -116,38 +138,54 @@ func (b *bench) build() error {
 	if _, err := os.Stat(shipped.module); err != nil {
 		shipped.why = "make build has not made " + shipped.module
 	}
-	// Kernel headers for hosts are the machine's: musl brings none.
-	headers := []string{"-idirafter", "/usr/include", "-idirafter", "/usr/include/" + machine() + "-linux-gnu"}
 	foreign := variant{name: "shipped on musl", compiler: "musl-gcc", module: shipped.module, host: headers, why: shipped.why}
-	musl := variant{name: "musl"}
-	if _, err := exec.LookPath("musl-gcc"); err != nil {
-		foreign.why, musl.why = "there is no musl-gcc (musl-tools)", "there is no musl-gcc (musl-tools)"
-	} else if musl, err = b.make("musl", "musl-gcc", nil, headers); err != nil {
-		return err
+	musl := variant{name: "musl", compiler: "musl-gcc"}
+	if _, err := exec.LookPath(musl.compiler); err != nil {
+		musl.why = "there is no musl-gcc (musl-tools)"
+		foreign.why = musl.why
+	} else {
+		all.Go(func() { musl, muslErr = b.make("musl", "musl-gcc", nil, headers) })
 	}
+	all.Wait()
 	b.variant = []variant{local, shipped, foreign, musl}
-	return nil
+	return errors.Join(tokendErr, localErr, muslErr)
 }
+
+// headers are the machine's own kernel headers: musl brings none.
+var headers = []string{"-idirafter", "/usr/include", "-idirafter", "/usr/include/" + machine() + "-linux-gnu"}
 
 // machine is the first part of a Debian folder's name.
 func machine() string {
 	return map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
 }
 
-// compile makes a variant for one test.
-func (b *bench) compile(t *testing.T, name, compiler string, flags, hostFlags []string) variant {
+// Settings of modules that are built for tests. What is shipped has the defaults.
+const (
+	impatientStop    = "-DSTOP_LIMIT=1"      // seconds, for hosts that keep C_Finalize waiting
+	impatientSilence = "-DWIRE_SILENCE=6000" // milliseconds, for hosts that stop a process: three times the interval of its signs of life
+)
+
+// with is the variant's compiler and hosts with a module of other flags.
+func (v variant) with(t *testing.T, flags ...string) variant {
 	t.Helper()
-	v, err := b.make(name, compiler, flags, hostFlags)
+	v.need(t)
+	name := v.name + " " + strings.Join(flags, " ")
+	made, err := shared.modules.get(name, func() (variant, error) { return shared.make("other", v.compiler, flags, v.host) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v
+	return made
 }
 
-// make builds the module; flags are for it and its hosts, hostFlags for these alone.
+// make builds the module; flags are for it, and where they are a sanitizer's for its hosts as well. Beside it will be the token process.
 func (b *bench) make(name, compiler string, flags, hostFlags []string) (variant, error) {
-	dir, err := os.MkdirTemp(b.dir, strings.ReplaceAll(name, " ", "-")+"-")
-	v := variant{name: name, module: filepath.Join(dir, "libsignkit-pkcs11.so"), compiler: compiler, host: append(hostFlags, flags...)}
+	dir, err := os.MkdirTemp(b.dir, name+"-")
+	v := variant{name: name, module: filepath.Join(dir, "libsignkit-pkcs11.so"), compiler: compiler, host: slices.Clone(hostFlags)}
+	for _, flag := range flags {
+		if strings.HasPrefix(flag, "-f") {
+			v.host = append(v.host, flag)
+		}
+	}
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // for tests as other users
 	}
@@ -158,17 +196,14 @@ func (b *bench) make(name, compiler string, flags, hostFlags []string) (variant,
 	if err := command("../../../scripts/build-module.sh", args...); err != nil {
 		return v, err
 	}
-	first, tokend := filepath.Join(b.dir, "signkit-tokend"), filepath.Join(dir, "signkit-tokend")
-	if _, err := os.Stat(first); err != nil {
-		if err := command("env", "CGO_ENABLED=0", "go", "build", "-o", first, "signkit/cmd/signkit-tokend"); err != nil {
-			return v, err
-		}
-	}
-	return v, os.Link(first, tokend)
+	return v, os.Symlink(filepath.Join(b.dir, "signkit-tokend"), filepath.Join(dir, "signkit-tokend"))
 }
 
+// command runs what tests need before they can begin.
 func command(name string, args ...string) error {
-	out, err := exec.Command(name, args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
 	}
@@ -193,8 +228,14 @@ func (b *bench) serve() error {
 	if err != nil {
 		return err
 	}
-	return b.readKeys()
+	if err := b.readKeys(); err != nil { // which makes them
+		return err
+	}
+	return os.CopyFS(filepath.Join(b.dir, unused), os.DirFS(filepath.Join(b.dir, "state")))
 }
+
+// unused is the state of the service before it has signed: its keys and identities, which the services of single tests have as well.
+const unused = "unused-state"
 
 // readKeys fetches the public keys the way a verifier would get them: from the service.
 func (b *bench) readKeys() error {
@@ -218,18 +259,21 @@ func (b *bench) readKeys() error {
 // program compiles one host, once for each set of flags.
 func (b *bench) program(t *testing.T, name, compiler string, flags ...string) string {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	id := strings.Join(append([]string{name, compiler}, flags...), " ")
-	if path := b.built[id]; path != "" {
-		return path
-	}
-	path := filepath.Join(b.dir, fmt.Sprintf("%s-%d", name, len(b.built)))
-	args := append([]string{"-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o", path, "hosts/" + name + ".c"}, flags...)
-	if err := command(compiler, append(args, "-lpthread", "-ldl")...); err != nil {
+	path, err := b.programs.get(strings.Join(append([]string{name, compiler}, flags...), " "), func() (string, error) {
+		dir, err := os.MkdirTemp(b.dir, "host-")
+		if err == nil {
+			err = os.Chmod(dir, 0o755) // for tests as other users
+		}
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, name)
+		args := append([]string{"-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o", path, "hosts/" + name + ".c"}, flags...)
+		return path, command(compiler, append(args, "-lpthread", "-ldl")...)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	b.built[id] = path
 	return path
 }
 
@@ -255,25 +299,37 @@ func (b *bench) environment(t *testing.T, more ...string) []string {
 
 func (b *bench) run(t *testing.T, h host) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
-	defer cancel()
-	args := append(append([]string{}, h.prefix...), h.args...)
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, &stderr, b.environment(t, h.env...)
-	cmd.WaitDelay = 10 * time.Second
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%s: %v", strings.Join(args, " "), err)
-	}
-	if cmd.ProcessState.ExitCode() != 0 {
+	got, err := launch(slices.Concat(h.prefix, h.args), b.environment(t, h.env...))
+	if err != nil || got.code != 0 {
 		goOn(t)
 	}
-	if ctx.Err() != nil {
-		t.Fatalf("%s hangs; stderr:\n%s", strings.Join(args, " "), stderr.String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return got
+}
+
+// launch runs a program with this environment and no other. It may be called from any goroutine. What is still there of it and of
+// its children after the bound is killed.
+func launch(args, env []string) (outcome, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr, cmd.Env = &stdout, &stderr, env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("it hangs: %w", ctx.Err())
+	} else if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = nil
+	}
+	if err != nil {
+		return outcome{}, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}, nil
 }
 
 // goOn lets the token processes of this test go on that a host has stopped and,

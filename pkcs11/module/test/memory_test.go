@@ -30,13 +30,11 @@ var checked = []struct {
 	{program: "overdue", signatures: 1},
 }
 
-// impatient is how the module is built for hosts that keep C_Finalize waiting.
-const impatient = "-DSTOP_LIMIT=1"
-
 // TestOverdueCalls: C_Finalize and a new start do not wait for ever for a
 // thread that does not return, and what it holds is freed when it does.
 func TestOverdueCalls(t *testing.T) {
-	v := shared.compile(t, "impatient", "cc", []string{impatient}, nil)
+	t.Parallel()
+	v := shared.variant[0].with(t, impatientStop)
 	shared.mustRun(t, host{args: []string{v.program(t, "overdue"), v.module, "demo/p-256"}}, "demo/p-256", "hello", 1)
 }
 
@@ -51,23 +49,24 @@ func valgrind(t *testing.T, options ...string) host {
 
 func TestValgrind(t *testing.T) {
 	run := valgrind(t, "--leak-check=full", "--errors-for-leak-kinds=definite")
-	runChecked(t, shared.compile(t, "for valgrind", "cc", []string{impatient}, nil), run, true)
+	runChecked(t, run, true, impatientStop)
 }
 
 // TestHelgrind looks for data races. (ThreadSanitizer loses count of locks in
 // a program that shares its memory with a clone.)
 func TestHelgrind(t *testing.T) {
+	t.Parallel()
 	run, v := valgrind(t, "--tool=helgrind"), shared.variant[0]
 	run.args = []string{v.program(t, "threads"), v.module, "demo/p-256"}
 	shared.mustRun(t, run, "demo/p-256", "hello", 128)
 }
 
 func TestAddressAndUndefinedBehaviourSanitizer(t *testing.T) {
-	v := shared.compile(t, "sanitized", "cc", []string{impatient, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"}, nil)
-	runChecked(t, v, host{env: []string{"ASAN_OPTIONS=detect_leaks=0"}}, false) // valgrind looks for leaks
+	run := host{env: []string{"ASAN_OPTIONS=detect_leaks=0"}} // valgrind looks for leaks
+	runChecked(t, run, false, impatientStop, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 }
 
-func runChecked(t *testing.T, v variant, run host, interpreted bool) {
+func runChecked(t *testing.T, run host, interpreted bool, flags ...string) {
 	t.Helper()
 	for _, c := range checked {
 		if c.slow && interpreted {
@@ -75,6 +74,7 @@ func runChecked(t *testing.T, v variant, run host, interpreted bool) {
 		}
 		t.Run(strings.Join(append([]string{c.program}, c.args...), " "), func(t *testing.T) {
 			t.Parallel()
+			v := shared.variant[0].with(t, flags...)
 			h, text := run, "hello"
 			if c.program == "stream" {
 				text = strings.Repeat(text, 60000)

@@ -16,6 +16,7 @@ import (
 // TestStartOfTheTokenProcess: nothing of its host is handed down to it but
 // the socket, the console and what the allow-list names.
 func TestStartOfTheTokenProcess(t *testing.T) {
+	t.Parallel()
 	report := filepath.Join(t.TempDir(), "report")
 	program := shared.program(t, "report", "cc", `-DREPORT_FILE="`+report+`"`)
 	for _, v := range shared.variant {
@@ -81,6 +82,7 @@ func TestEndOfTheTokenProcess(t *testing.T) {
 	program := v.program(t, "ends")
 	for _, how := range []string{"return", "_exit", "abort", "kill", "exec", "copy"} {
 		t.Run(how, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), bound)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, program, v.module, "demo/p-256", how)

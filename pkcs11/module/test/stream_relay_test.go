@@ -31,16 +31,8 @@ func startRelayed(t *testing.T, mischief string) *relayed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	service, err := startOwn(dir, trouble{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := service.close(); err != nil {
-			t.Error(err)
-		}
-	})
+	service := ownServiceFor(t)
+	dir := filepath.Dir(service.options.StateDir)
 	env := append(service.environment(), "SIGNKIT_TOKEND="+relay, "SIGNKIT_TEST_MISCHIEF="+mischief,
 		"SIGNKIT_TEST_TOKEND="+filepath.Join(filepath.Dir(shared.variant[0].module), "signkit-tokend"),
 		"SIGNKIT_TEST_REACHED="+filepath.Join(dir, "reached"), "SIGNKIT_TEST_PROCEED="+filepath.Join(dir, "proceed"))

@@ -20,9 +20,20 @@ func need(t *testing.T, tool string) string {
 	return path
 }
 
+// needEngine finds openssl and skips where it has no engine for PKCS#11.
+func needEngine(t *testing.T) string {
+	t.Helper()
+	tool := need(t, "openssl")
+	if err := command(tool, "engine", "pkcs11"); err != nil {
+		t.Skipf("openssl has no engine pkcs11 here: %.200v", err)
+	}
+	return tool
+}
+
 // TestPKCS11ToolFindsNoFault runs OpenSC's own test of a module.
 func TestPKCS11ToolFindsNoFault(t *testing.T) {
 	tool := need(t, "pkcs11-tool")
+	t.Parallel()
 	got := shared.run(t, host{
 		args: []string{tool, "--module", shared.variant[0].module, "--login", "--pin", "CONFIG", "--test"},
 		env:  []string{"SIGNPATH_CRYPTOKI_DO_NOT_FAIL_ON_READ_WRITE_SESSIONS=true", "SIGNPATH_LOG_CONSOLE_LEVEL=none"},
@@ -35,6 +46,7 @@ func TestPKCS11ToolFindsNoFault(t *testing.T) {
 // TestPKCS11ToolSigns a digest and a file by the key's id.
 func TestPKCS11ToolSigns(t *testing.T) {
 	tool := need(t, "pkcs11-tool")
+	t.Parallel()
 	dir := t.TempDir()
 	digest := sha256.Sum256([]byte("hello"))
 	for name, data := range map[string][]byte{"digest": digest[:], "file": []byte("hello"), "large": []byte(strings.Repeat("hello", 100000))} {
@@ -64,6 +76,7 @@ func TestPKCS11ToolSigns(t *testing.T) {
 // TestP11tool lists every object and signs a test text.
 func TestP11tool(t *testing.T) {
 	tool := need(t, "p11tool")
+	t.Parallel()
 	run := func(args ...string) outcome {
 		common := []string{tool, "--provider", shared.variant[0].module, "--login", "--set-pin", "CONFIG"}
 		return shared.run(t, host{args: append(common, args...)})
@@ -116,15 +129,14 @@ ok(p11.C_Finalize(None))
 
 func TestPython(t *testing.T) {
 	python := need(t, "python3")
+	t.Parallel()
 	shared.mustRun(t, host{args: []string{python, "-c", ctypesHost, shared.variant[0].module, "demo/p-256"}}, "demo/p-256", "hello", 2)
 }
 
 // TestOpenSSLEngine signs with this machine's openssl and libp11, and lets plain openssl verify.
 func TestOpenSSLEngine(t *testing.T) {
-	tool := need(t, "openssl")
-	if out, err := exec.Command(tool, "engine", "pkcs11").CombinedOutput(); err != nil {
-		t.Skipf("openssl has no engine pkcs11 here: %.100s", out)
-	}
+	tool := needEngine(t)
+	t.Parallel()
 	dir := t.TempDir()
 	file, signature := filepath.Join(dir, "file"), filepath.Join(dir, "signature")
 	if err := os.WriteFile(file, []byte("hello"), 0o600); err != nil {
