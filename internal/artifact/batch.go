@@ -4,15 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
-	"syscall"
 )
 
 // Job is one file to sign.
@@ -151,30 +147,6 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// place gives the results their names. They belong to whoever owns the file: in a container
-// root signs what a user of the host has built.
-func place(outputs []Output, file, folder string) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	owner, known := info.Sys().(*syscall.Stat_t)
-	for _, output := range outputs {
-		if err := os.Chmod(output.Path, info.Mode().Perm()); err != nil {
-			return err
-		}
-		if known && os.Geteuid() == 0 {
-			if err := os.Chown(output.Path, int(owner.Uid), int(owner.Gid)); err != nil && !errors.Is(err, syscall.EPERM) {
-				return err
-			}
-		}
-		if err := os.Rename(output.Path, filepath.Join(folder, output.Name)); err != nil {
-			return fmt.Errorf("putting the result into its place: %w", err)
-		}
-	}
-	return nil
-}
-
 // describe notes the files that carry the signature, and the digest of what is signed.
 func describe(result *Result, folder string) error {
 	names := SignatureNames(result.Kind, result.File)
@@ -205,62 +177,4 @@ func digest(path string) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// fileSigned returns the file of which path is the detached signature, going by names; empty if it is none.
-func fileSigned(path string) string {
-	dir, name := filepath.Split(path)
-	if name == "InRelease" || name == "Release.gpg" {
-		return filepath.Join(dir, "Release")
-	}
-	for _, ending := range []string{".asc", ".p7s"} {
-		if file, ok := strings.CutSuffix(name, ending); ok && file != "" {
-			return filepath.Join(dir, file)
-		}
-	}
-	return ""
-}
-
-// Plan resolves and recognises files before anything is signed. A file named twice is one
-// job. A detached signature is left out where its file is named, too: dist/* holds both from the second run on. Without its
-// file it is refused, since nothing would be signed or verified. With cms, what is for no other tool gets a detached CMS
-// signature. folder is that of the results, or empty: two files must not become one there.
-func Plan(files []string, folder string, cms bool) ([]Job, error) {
-	var jobs []Job
-	var problems []error
-	var paths []string
-	for _, file := range files {
-		// A link keeps pointing to the file: the file is replaced, not the link.
-		resolved, err := filepath.EvalSymlinks(file)
-		if err == nil {
-			resolved, err = filepath.Abs(resolved)
-		}
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		paths = append(paths, resolved)
-	}
-	names := map[string]string{}
-	for _, resolved := range paths {
-		if slices.Contains(paths, fileSigned(resolved)) || slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
-			continue
-		}
-		kind, err := Detect(resolved)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		if kind == Plain && cms {
-			kind = CMS
-		}
-		base := filepath.Base(resolved)
-		if other, taken := names[base]; taken && folder != "" {
-			problems = append(problems, fmt.Errorf("%s and %s would both become %s", other, resolved, filepath.Join(folder, base)))
-			continue
-		}
-		names[base] = resolved
-		jobs = append(jobs, Job{resolved, kind})
-	}
-	return jobs, errors.Join(problems...)
 }

@@ -3,12 +3,17 @@ package artifact
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 )
+
+// OpenPGP is a key that gpg can sign with.
+type OpenPGP struct {
+	Home        string // GNUPGHOME
+	Fingerprint string // 40 hex digits
+	PublicKey   string // path of the transferable public key, armored
+}
 
 // environment of tools that call gpg.
 func (s *Signer) gpgEnvironment() []string {
@@ -25,74 +30,32 @@ func (s *Signer) gpg(ctx context.Context, file, dir, name string, command ...str
 	return []Output{{path, name}}, nil
 }
 
-// signAptRelease makes both signatures that clients look for (apt-secure(8)). SHA-512, since
-// apt refuses SHA-1 whatever the key prefers.
-func (s *Signer) signAptRelease(ctx context.Context, file, dir string) ([]Output, error) {
-	inline, err := s.gpg(ctx, file, dir, "InRelease", "--digest-algo", "SHA512", "--clear-sign")
-	if err != nil {
-		return nil, err
-	}
-	detached, err := s.gpg(ctx, file, dir, "Release.gpg", "--digest-algo", "SHA512", "--armor", "--detach-sign")
-	return append(inline, detached...), err
+// keyring turns the armored key into what gpgv reads.
+func (v verification) keyring(ctx context.Context) (string, error) {
+	path := v.path("keyring.gpg")
+	_, err := run(ctx, v.environment(), "", "gpg", "--batch", "--no-tty", "--yes", "--no-autostart", "--dearmor", "--output", path, v.PublicKey)
+	return path, err
 }
 
-func (s *Signer) signRPM(ctx context.Context, path string) error {
-	if err := s.checkRPMAlgorithm(ctx); err != nil {
+func (v verification) gpgv(ctx context.Context, args ...string) error {
+	keyring, err := v.keyring(ctx)
+	if err != nil {
 		return err
 	}
-	program, err := exec.LookPath("gpg")
-	if err != nil {
-		return &MissingToolError{Tool: "gpg", Package: packages["gpg"]}
-	}
-	mode := "--addsign"
-	if s.Replace {
-		mode = "--resign"
-	}
-	// Some releases name a gpg2 in %__gpg that they do not install.
-	_, err = run(ctx, s.gpgEnvironment(), "", "rpmsign", "--define", "_gpg_name "+s.OpenPGP.Fingerprint,
-		"--define", "__gpg "+program, mode, path)
+	_, err = run(ctx, v.environment(), "", "gpgv", append([]string{"--keyring", keyring}, args...)...)
 	return err
 }
 
-// checkRPMAlgorithm refuses a key whose signatures this rpm cannot check.
-func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
-	version, ecdsa, err := RPMVersion(ctx, s.Environ)
-	if err != nil || ecdsa {
-		return err
-	}
-	output, err := run(ctx, s.gpgEnvironment(), "", "gpg", "--batch", "--with-colons", "--list-keys", s.OpenPGP.Fingerprint)
+// keyID is how debsig-verify names the owner of a signature: the last 16 digits.
+func (v verification) keyID(ctx context.Context) (string, error) {
+	output, err := run(ctx, v.environment(), "", "gpg", "--batch", "--no-tty", "--no-autostart", "--with-colons", "--show-keys", v.PublicKey)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for line := range strings.Lines(output) {
-		// Field 4 is the algorithm (GnuPG, doc/DETAILS); 19 is ECDSA (RFC 4880bis, section 9.1).
-		if fields := strings.Split(line, ":"); fields[0] == "pub" && len(fields) > 3 && fields[3] == "19" {
-			return fmt.Errorf("rpm %s cannot check ECDSA signatures; choose a policy with an RSA key", version)
+		if fields := strings.Split(line, ":"); fields[0] == "fpr" && len(fields) > 9 && len(fields[9]) >= 16 {
+			return fields[9][len(fields[9])-16:], nil
 		}
 	}
-	return nil
-}
-
-// originMember is the member that holds debsigs' signature of type "origin".
-const originMember = "_gpgorigin"
-
-func (s *Signer) signDeb(ctx context.Context, path string) error {
-	if s.Replace {
-		if _, err := run(ctx, s.Environ, "", "debsigs", "--delete=origin", path); err != nil {
-			return err
-		}
-	}
-	output, err := run(ctx, s.gpgEnvironment(), "", "debsigs", "--sign=origin", "--default-key="+s.OpenPGP.Fingerprint, path)
-	if err != nil {
-		return err
-	}
-	// debsigs can fail with exit status 0.
-	members, err := run(ctx, s.Environ, "", "ar", "t", path)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(strings.Fields(members), originMember) {
-		return &ToolError{Tool: "debsigs", Cause: "made no signature", Output: output, err: os.ErrInvalid}
-	}
-	return nil
+	return "", fmt.Errorf("%s holds no OpenPGP key", v.PublicKey)
 }

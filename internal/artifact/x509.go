@@ -1,19 +1,28 @@
 package artifact
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/smallstep/pkcs7"
 )
+
+// X509 is a key on a PKCS#11 token, with its certificates.
+type X509 struct {
+	Key    string              // CKA_LABEL: PROJECT/POLICY
+	Chain  []*x509.Certificate // leaf first
+	Module string              // path of the PKCS#11 module
+	TSA    []string            // RFC 3161 time-stamp authorities, tried in this order; may be empty
+	CAFile string              // roots for the authorities' TLS besides the system's, PEM; may be empty
+}
 
 // environment of tools that load the module: libp11 reads the first variable, pkcs11-provider
 // the second.
@@ -40,205 +49,10 @@ func (x *X509) digest() string {
 	return "sha512"
 }
 
-// signJar lets SunPKCS11 find key and issuers on the token (JDK, "jarsigner").
-func (s *Signer) signJar(ctx context.Context, path, dir string) error {
-	provider := filepath.Join(dir, ".sunpkcs11")
-	text := "name=signkit\nlibrary=" + s.X509.Module + "\nslot=1\n"
-	if err := os.WriteFile(provider, []byte(text), 0o600); err != nil {
-		return err
-	}
-	algorithm := strings.ToUpper(s.X509.digest()) + "withRSA"
-	if _, ok := s.X509.Chain[0].PublicKey.(*ecdsa.PublicKey); ok {
-		algorithm = strings.ToUpper(s.X509.digest()) + "withECDSA"
-	}
-	args := []string{"-J-Duser.language=en", "-keystore", "NONE", "-storetype", "PKCS11", "-storepass", "CONFIG",
-		"-addprovider", "SunPKCS11", "-providerArg", provider, "-sigfile", "SIGNKIT", "-sigalg", algorithm}
-	trust, err := s.javaTrust(ctx, dir)
-	if err != nil {
-		return err
-	}
-	args = append(trust, args...)
-	return s.timeStamped(func(tsa string) error {
-		call := args
-		if tsa != "" {
-			call = append(slices.Clone(args), "-tsa", tsa)
-		}
-		_, err := run(ctx, s.moduleEnvironment(), "", "jarsigner", append(call, path, s.X509.Key)...)
-		return err
-	})
-}
-
-// javaTrust lets Java trust the CA file in addition to its own roots, where an authority is
-// reached by https.
-func (s *Signer) javaTrust(ctx context.Context, dir string) ([]string, error) {
-	secure := slices.ContainsFunc(s.X509.TSA, func(url string) bool { return strings.HasPrefix(url, "https:") })
-	if s.X509.CAFile == "" || !secure {
-		return nil, nil
-	}
-	store := filepath.Join(dir, ".trust.p12")
-	common := []string{"-J-Duser.language=en", "-noprompt", "-keystore", store, "-storetype", "PKCS12", "-storepass", storePassword}
-	if own, err := javaRoots(); err == nil { // without them only the CA file counts
-		copying := append([]string{"-importkeystore", "-srckeystore", own, "-srcstorepass", storePassword,
-			"-destkeystore", store, "-deststoretype", "PKCS12", "-deststorepass", storePassword}, common[:2]...)
-		_, _ = run(ctx, s.Environ, "", "keytool", copying...)
-	}
-	data, err := os.ReadFile(s.X509.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("SIGNKIT_CA_FILE: %w", err)
-	}
-	for i, block := 0, (*pem.Block)(nil); ; i++ {
-		if block, data = pem.Decode(data); block == nil {
-			break
-		}
-		file := filepath.Join(dir, fmt.Sprintf(".ca-%d.pem", i))
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			return nil, err
-		}
-		call := append([]string{"-importcert", "-alias", fmt.Sprintf("signkit-%d", i), "-file", file}, common...)
-		if _, err := run(ctx, s.Environ, "", "keytool", call...); err != nil {
-			return nil, err
-		}
-	}
-	return []string{"-J-Djavax.net.ssl.trustStore=" + store, "-J-Djavax.net.ssl.trustStorePassword=" + storePassword}, nil
-}
-
-// javaRoots is the JDK's own store, beside its programs.
-func javaRoots() (string, error) {
-	program, err := exec.LookPath("keytool")
-	if err != nil {
-		return "", err
-	}
-	if program, err = filepath.EvalSymlinks(program); err != nil {
-		return "", err
-	}
-	store := filepath.Join(filepath.Dir(filepath.Dir(program)), "lib", "security", "cacerts")
-	_, err = os.Stat(store)
-	return store, err
-}
-
-// timeStamped calls sign with one authority after the other until it succeeds. What failed
-// for another reason than the time-stamp is not tried again.
-func (s *Signer) timeStamped(sign func(tsa string) error) error {
-	if len(s.X509.TSA) == 0 {
-		return sign("")
-	}
-	var failed error
-	for _, tsa := range s.X509.TSA {
-		err := sign(tsa)
-		var tool *ToolError
-		if err == nil || !errors.As(err, &tool) || !isTimeStampFailure(tool.Output) {
-			return err
-		}
-		failed = errors.Join(failed, fmt.Errorf("time-stamp of %s: %w", tsa, err))
-	}
-	return failed
-}
-
-// isTimeStampFailure knows the words of jarsigner.
-func isTimeStampFailure(output string) bool {
-	lower := strings.ToLower(output)
-	return strings.Contains(lower, "timestamp") || strings.Contains(lower, "tsa")
-}
-
-func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Output, error) {
-	certificates, err := s.writeChain(dir)
-	if err != nil {
-		return nil, err
-	}
-	provider, err := s.osslsigncodeHasProviders(ctx)
-	if err != nil {
-		return nil, err
-	}
-	name := filepath.Base(file)
-	path := filepath.Join(dir, name)
-	args := []string{"sign", "-pkcs11module", s.X509.Module}
-	if provider {
-		args = []string{"sign", "-provider", "pkcs11"}
-	}
-	args = append(args, "-certs", certificates, "-key", s.X509.uri(), "-h", s.X509.digest())
-	trust, err := s.osslsigncodeTrust(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	args = append(args, trust...)
-	for _, tsa := range s.X509.TSA {
-		args = append(args, "-ts", tsa) // it tries them in their order
-	}
-	if _, err := run(ctx, s.moduleEnvironment(), "", "osslsigncode", append(args, "-in", file, "-out", path)...); err != nil {
-		return nil, err
-	}
-	return []Output{{path, name}}, keepMode(file, path)
-}
-
-// osslsigncodeTrust lets it trust the CA file in addition to the system's roots. Before 2.9 no
-// CA can be named; a time-stamp is signed itself, and the result is verified.
-func (s *Signer) osslsigncodeTrust(ctx context.Context, dir string) ([]string, error) {
-	if s.X509.CAFile == "" || len(s.X509.TSA) == 0 {
-		return nil, nil
-	}
-	if !offers(ctx, s.Environ, "sign", "-HTTPS-CAfile") {
-		return []string{"-noverifypeer"}, nil
-	}
-	data, err := os.ReadFile(s.X509.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("SIGNKIT_CA_FILE: %w", err)
-	}
-	file := filepath.Join(dir, ".tls.pem")
-	return []string{"-HTTPS-CAfile", file}, os.WriteFile(file, append(append(data, '\n'), readSystemRoots()...), 0o600)
-}
-
-// offers reports whether the help of an osslsigncode command names a flag.
-func offers(ctx context.Context, environ []string, command, flag string) bool {
-	help, _ := run(ctx, environ, "", "osslsigncode", command, "--help")
-	return strings.Contains(help, flag)
-}
-
-func keepMode(from, to string) error {
-	info, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	return os.Chmod(to, info.Mode().Perm())
-}
-
-// osslsigncodeHasProviders: from 2.10 on -pkcs11module sets a variable that only libp11 reads,
-// and where a provider is found it would use another module, silently.
-func (s *Signer) osslsigncodeHasProviders(ctx context.Context) (bool, error) {
-	output, err := run(ctx, s.Environ, "", "osslsigncode", "--version")
-	if words := strings.Fields(strings.ReplaceAll(output, ",", " ")); len(words) > 1 && words[0] == "osslsigncode" {
-		major, minor, _ := strings.Cut(words[1], ".")
-		a, _ := strconv.Atoi(major)
-		b, _ := strconv.Atoi(strings.FieldsFunc(minor+".0", func(r rune) bool { return r < '0' || r > '9' })[0])
-		return (a > 2 || a == 2 && b >= 10) && s.opensslProvider(ctx), nil
-	}
-	return false, err
-}
-
 // opensslProvider reports whether openssl finds pkcs11-provider.
 func (s *Signer) opensslProvider(ctx context.Context) bool {
 	_, err := run(ctx, s.moduleEnvironment(), "", "openssl", "list", "-provider", "pkcs11", "-providers")
 	return err == nil
-}
-
-// signCMS makes a detached signature in DER with the signer's certificates (RFC 5652).
-func (s *Signer) signCMS(ctx context.Context, file, dir string) ([]Output, error) {
-	certificates, err := s.writeChain(dir)
-	if err != nil {
-		return nil, err
-	}
-	name := filepath.Base(file) + ".p7s"
-	path := filepath.Join(dir, name)
-	via := []string{"-engine", "pkcs11", "-keyform", "engine"}
-	if s.opensslProvider(ctx) {
-		via = []string{"-provider", "pkcs11", "-provider", "default"}
-	}
-	// -signer takes the first certificate of the file, -certfile adds them all.
-	args := append([]string{"cms", "-sign", "-binary", "-in", file, "-out", path, "-outform", "DER", "-md", s.X509.digest(),
-		"-signer", certificates, "-certfile", certificates, "-inkey", s.X509.uri()}, via...)
-	if _, err := run(ctx, s.moduleEnvironment(), "", "openssl", args...); err != nil {
-		return nil, err
-	}
-	return []Output{{path, name}}, nil
 }
 
 // writeChain writes leaf and issuers as PEM.
@@ -254,3 +68,49 @@ func encodePEM(chain []*x509.Certificate) []byte {
 	}
 	return data
 }
+
+// systemRoots is where the distributions keep them: Debian's name, then RHEL's.
+var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"}
+
+// roots returns the path of a PEM file with what the user trusts. Without a choice of theirs
+// that is the system's roots and, where the signer's chain is known, the root at its end.
+func (v verification) roots() (string, error) {
+	if v.Roots != "" {
+		return v.Roots, nil
+	}
+	trusted := readSystemRoots()
+	for _, certificate := range v.Chain {
+		if bytes.Equal(certificate.RawSubject, certificate.RawIssuer) {
+			trusted = append(trusted, encodePEM([]*x509.Certificate{certificate})...)
+		}
+	}
+	file := v.path("roots.pem")
+	return file, os.WriteFile(file, trusted, 0o600)
+}
+
+func readSystemRoots() []byte {
+	for _, bundle := range systemRoots {
+		if data, err := os.ReadFile(bundle); err == nil {
+			return append(data, '\n')
+		}
+	}
+	return nil
+}
+
+// signedBy reports whether the CMS SignedData names the certificate as that of a signer (RFC
+// 5652, section 5.3).
+func signedBy(block []byte, signer *x509.Certificate) bool {
+	signed, err := pkcs7.Parse(block)
+	if err != nil {
+		return false
+	}
+	for _, info := range signed.Signers {
+		id := info.IssuerAndSerialNumber
+		if bytes.Equal(id.IssuerName.FullBytes, signer.RawIssuer) && id.SerialNumber.Cmp(signer.SerialNumber) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+var errNotVerified = errors.New("not verified")

@@ -1,0 +1,152 @@
+package artifact
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+var authenticodeFormat = format{
+	kind: Authenticode, embedded: true,
+	match:  isAuthenticode,
+	sign:   (*Signer).signAuthenticode,
+	verify: verification.verifyAuthenticode,
+}
+
+// isAuthenticode knows PE files, cabinets, Windows Installer's compound files and PowerShell.
+func isAuthenticode(c *candidate) bool {
+	return isPE(c.content, c.head) || c.hasMagic("MSCF") ||
+		c.hasMagic("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") && c.hasExtension(".msi", ".msp", ".mst") ||
+		c.hasExtension(".ps1", ".psm1", ".psd1", ".ps1xml")
+}
+
+// isPE follows the offset at 0x3c to the signature (PE format, "Signature").
+func isPE(file io.ReaderAt, head []byte) bool {
+	if len(head) < 0x40 || !bytes.HasPrefix(head, []byte("MZ")) {
+		return false
+	}
+	var signature [4]byte
+	_, err := file.ReadAt(signature[:], int64(binary.LittleEndian.Uint32(head[0x3c:])))
+	return err == nil && string(signature[:]) == "PE\x00\x00"
+}
+
+func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Output, error) {
+	certificates, err := s.writeChain(dir)
+	if err != nil {
+		return nil, err
+	}
+	provider, err := s.osslsigncodeHasProviders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Base(file)
+	path := filepath.Join(dir, name)
+	args := []string{"sign", "-pkcs11module", s.X509.Module}
+	if provider {
+		args = []string{"sign", "-provider", "pkcs11"}
+	}
+	args = append(args, "-certs", certificates, "-key", s.X509.uri(), "-h", s.X509.digest())
+	trust, err := s.osslsigncodeTrust(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, trust...)
+	for _, tsa := range s.X509.TSA {
+		args = append(args, "-ts", tsa) // it tries them in their order
+	}
+	if _, err := run(ctx, s.moduleEnvironment(), "", "osslsigncode", append(args, "-in", file, "-out", path)...); err != nil {
+		return nil, err
+	}
+	return []Output{{path, name}}, keepMode(file, path)
+}
+
+// osslsigncodeTrust lets it trust the CA file in addition to the system's roots. Before 2.9 no
+// CA can be named; a time-stamp is signed itself, and the result is verified.
+func (s *Signer) osslsigncodeTrust(ctx context.Context, dir string) ([]string, error) {
+	if s.X509.CAFile == "" || len(s.X509.TSA) == 0 {
+		return nil, nil
+	}
+	if !offers(ctx, s.Environ, "sign", "-HTTPS-CAfile") {
+		return []string{"-noverifypeer"}, nil
+	}
+	data, err := os.ReadFile(s.X509.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("SIGNKIT_CA_FILE: %w", err)
+	}
+	file := filepath.Join(dir, ".tls.pem")
+	return []string{"-HTTPS-CAfile", file}, os.WriteFile(file, append(append(data, '\n'), readSystemRoots()...), 0o600)
+}
+
+// offers reports whether the help of an osslsigncode command names a flag.
+func offers(ctx context.Context, environ []string, command, flag string) bool {
+	help, _ := run(ctx, environ, "", "osslsigncode", command, "--help")
+	return strings.Contains(help, flag)
+}
+
+// osslsigncodeHasProviders: from 2.10 on -pkcs11module sets a variable that only libp11 reads,
+// and where a provider is found it would use another module, silently.
+func (s *Signer) osslsigncodeHasProviders(ctx context.Context) (bool, error) {
+	output, err := run(ctx, s.Environ, "", "osslsigncode", "--version")
+	if words := strings.Fields(strings.ReplaceAll(output, ",", " ")); len(words) > 1 && words[0] == "osslsigncode" {
+		major, minor, _ := strings.Cut(words[1], ".")
+		a, _ := strconv.Atoi(major)
+		b, _ := strconv.Atoi(strings.FieldsFunc(minor+".0", func(r rune) bool { return r < '0' || r > '9' })[0])
+		return (a > 2 || a == 2 && b >= 10) && s.opensslProvider(ctx), nil
+	}
+	return false, err
+}
+
+func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) error {
+	roots, err := v.roots()
+	if err != nil {
+		return err
+	}
+	args := []string{"verify", "-CAfile", roots, "-untrusted", roots, "-in", file}
+	if offers(ctx, v.Environ, "verify", "-TSA-CAfile") {
+		args[3] = "-TSA-CAfile"
+	}
+	if len(v.Chain) > 0 {
+		sum := sha256.Sum256(v.Chain[0].Raw)
+		args = append(args, "-require-leaf-hash", "sha256:"+hex.EncodeToString(sum[:]))
+	}
+	output, err := run(ctx, v.environment(), "", "osslsigncode", args...)
+	if _, missing := errors.AsType[*MissingToolError](err); missing {
+		return err
+	}
+	return v.authenticodeReport(output, err)
+}
+
+// authenticodeReport reads the words of osslsigncode, which takes a missing or bad time-stamp
+// as no reason to fail.
+func (v verification) authenticodeReport(output string, err error) error {
+	signatures := strings.Count(output, "Signature verification: ok") - strings.Count(output, "Server Signature verification: ok")
+	failed := func(cause string) error {
+		return &ToolError{Tool: "osslsigncode", Cause: cause, Output: output, err: errors.Join(err, errNotVerified)}
+	}
+	switch {
+	case strings.Contains(output, "No signature found"), strings.Contains(output, "does not have any signature"),
+		strings.Contains(output, "Unable to extract existing signature"):
+		return ErrUnsigned
+	case err != nil && strings.Contains(output, "unable to get local issuer certificate"),
+		err != nil && strings.Contains(output, "self-signed certificate in certificate chain"):
+		return failed("the certificate leads to no trusted root; name it with --root")
+	case err != nil:
+		return err
+	case signatures < 1:
+		return failed("no signature verifies")
+	case v.TimeStamp && strings.Contains(output, "Timestamp is not available"):
+		return failed("there is no time-stamp")
+	case strings.Contains(output, "Timestamp Server Signature verification: failed"):
+		return failed("the time-stamp does not verify")
+	}
+	return nil
+}

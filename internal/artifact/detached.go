@@ -1,0 +1,26 @@
+package artifact
+
+import (
+	"context"
+	"path/filepath"
+)
+
+// plainFormat takes what no other format does.
+var plainFormat = format{
+	kind: Plain, openPGP: true,
+	beside: armorBeside,
+	match:  func(*candidate) bool { return true },
+	sign:   (*Signer).signDetached,
+	verify: verification.verifyDetached,
+}
+
+// armorBeside: gpg's own name for an armored signature.
+func armorBeside(name string) []string { return []string{name + ".asc"} }
+
+func (s *Signer) signDetached(ctx context.Context, file, dir string) ([]Output, error) {
+	return s.gpg(ctx, file, dir, filepath.Base(file)+".asc", "--armor", "--detach-sign")
+}
+
+func (v verification) verifyDetached(ctx context.Context, file, dir string) error {
+	return v.gpgv(ctx, filepath.Join(dir, filepath.Base(file)+".asc"), file)
+}

@@ -1,0 +1,81 @@
+package artifact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+var rpmFormat = format{
+	kind: RPM, openPGP: true, embedded: true,
+	match:  func(c *candidate) bool { return c.hasMagic("\xed\xab\xee\xdb") }, // rpm's lead
+	sign:   inPlace((*Signer).signRPM),
+	verify: verification.verifyRPM,
+}
+
+func (s *Signer) signRPM(ctx context.Context, path string) error {
+	if err := s.checkRPMAlgorithm(ctx); err != nil {
+		return err
+	}
+	program, err := exec.LookPath("gpg")
+	if err != nil {
+		return &MissingToolError{Tool: "gpg", Package: packages["gpg"]}
+	}
+	mode := "--addsign"
+	if s.Replace {
+		mode = "--resign"
+	}
+	// Some releases name a gpg2 in %__gpg that they do not install.
+	_, err = run(ctx, s.gpgEnvironment(), "", "rpmsign", "--define", "_gpg_name "+s.OpenPGP.Fingerprint,
+		"--define", "__gpg "+program, mode, path)
+	return err
+}
+
+// checkRPMAlgorithm refuses a key whose signatures this rpm cannot check.
+func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
+	version, ecdsa, err := RPMVersion(ctx, s.Environ)
+	if err != nil || ecdsa {
+		return err
+	}
+	output, err := run(ctx, s.gpgEnvironment(), "", "gpg", "--batch", "--with-colons", "--list-keys", s.OpenPGP.Fingerprint)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(output) {
+		// Field 4 is the algorithm (GnuPG, doc/DETAILS); 19 is ECDSA (RFC 4880bis, section 9.1).
+		if fields := strings.Split(line, ":"); fields[0] == "pub" && len(fields) > 3 && fields[3] == "19" {
+			return fmt.Errorf("rpm %s cannot check ECDSA signatures; choose a policy with an RSA key", version)
+		}
+	}
+	return nil
+}
+
+// rpm uses a package database of its own that knows this one key. rpmkeys takes unsigned
+// packages, so its words count, not only its exit status.
+func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
+	db := v.path("rpm")
+	if _, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--import", v.PublicKey); err != nil {
+		return err
+	}
+	report, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--checksig", "--verbose", file)
+	if _, missing := errors.AsType[*MissingToolError](err); missing {
+		return err
+	}
+	signatures := 0
+	for line := range strings.Lines(report) {
+		line = strings.TrimSpace(line)
+		if !strings.Contains(strings.ToLower(line), "signature") {
+			continue
+		}
+		if !strings.HasSuffix(line, ": OK") {
+			return &ToolError{Tool: "rpmkeys", Cause: line, Output: report, err: err}
+		}
+		signatures++
+	}
+	if err == nil && signatures == 0 {
+		return ErrUnsigned
+	}
+	return err
+}
