@@ -75,7 +75,7 @@ func (s *Signer) osslsigncodeTrust(ctx context.Context, dir string) ([]string, e
 	if s.X509.CAFile == "" || len(s.X509.TSA) == 0 {
 		return nil, nil
 	}
-	if !offers(ctx, s.Environ, "sign", "-HTTPS-CAfile") {
+	if !offers(ctx, withoutCredentials(s.Environ), "sign", "-HTTPS-CAfile") {
 		return []string{"-noverifypeer"}, nil
 	}
 	data, err := os.ReadFile(s.X509.CAFile)
@@ -95,7 +95,7 @@ func offers(ctx context.Context, environ []string, command, flag string) bool {
 // osslsigncodeHasProviders: from 2.10 on -pkcs11module sets a variable that only libp11 reads,
 // and where a provider is found it would use another module, silently.
 func (s *Signer) osslsigncodeHasProviders(ctx context.Context) (bool, error) {
-	output, err := run(ctx, s.Environ, "", "osslsigncode", "--version")
+	output, err := run(ctx, withoutCredentials(s.Environ), "", "osslsigncode", "--version")
 	if words := strings.Fields(strings.ReplaceAll(output, ",", " ")); len(words) > 1 && words[0] == "osslsigncode" {
 		major, minor, _ := strings.Cut(words[1], ".")
 		a, _ := strconv.Atoi(major)
@@ -111,7 +111,7 @@ func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) er
 		return err
 	}
 	args := []string{"verify", "-CAfile", roots, "-untrusted", roots, "-in", file}
-	if offers(ctx, v.Environ, "verify", "-TSA-CAfile") {
+	if offers(ctx, v.environment(), "verify", "-TSA-CAfile") {
 		args[3] = "-TSA-CAfile"
 	}
 	if len(v.Chain) > 0 {

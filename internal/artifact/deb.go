@@ -2,42 +2,182 @@ package artifact
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 var debFormat = format{
 	kind: Deb, openPGP: true, embedded: true,
-	match:  func(c *candidate) bool { return c.hasMagic("!<arch>\ndebian-binary") }, // deb(5)
+	match:  func(c *candidate) bool { return c.hasMagic(arMagic + "debian-binary") }, // deb(5)
 	sign:   inPlace((*Signer).signDeb),
 	verify: verification.verifyDeb,
 }
 
-// originMember is the member that holds debsigs' signature of type "origin".
+// originMember is the member that holds the signature of type "origin" (deb-src of debsigs,
+// signing-method.txt).
 const originMember = "_gpgorigin"
 
-func (s *Signer) signDeb(ctx context.Context, path string) error {
-	if s.Replace {
-		if _, err := run(ctx, s.Environ, "", "debsigs", "--delete=origin", path); err != nil {
-			return err
+const (
+	arMagic      = "!<arch>\n"
+	arHeaderSize = 60
+)
+
+// arMember is a member of an archive: where its content stands.
+type arMember struct {
+	name         string
+	offset, size int64
+}
+
+// debMembers reads the list of members of a Debian package, and takes only what every reader
+// understands in the same way: debian-binary, one control and one data member, in this order,
+// then signatures; nothing twice, nothing else, no octet between or behind (deb(5)). In any other
+// archive the members that a verifier looks at need not be those that dpkg unpacks.
+func debMembers(archive io.ReaderAt, size int64) ([]arMember, error) {
+	members, err := arMembers(archive, size)
+	if err != nil {
+		return nil, err
+	}
+	want := []func(name string) bool{
+		func(name string) bool { return name == "debian-binary" },
+		isOneOf("control.tar", "", ".gz", ".xz", ".zst"),
+		isOneOf("data.tar", "", ".gz", ".bz2", ".lzma", ".xz", ".zst"),
+	}
+	seen := map[string]bool{}
+	for i, member := range members {
+		switch {
+		case seen[member.name]:
+			return nil, fmt.Errorf("the package has the member %s twice", strconv.QuoteToASCII(member.name))
+		case i < len(want) && !want[i](member.name), i >= len(want) && !isDebSignature(member.name):
+			return nil, fmt.Errorf("the package has the member %s where deb(5) has none", strconv.QuoteToASCII(member.name))
+		}
+		seen[member.name] = true
+	}
+	if len(members) < len(want) {
+		return nil, fmt.Errorf("the package has %d members; %d are the least", len(members), len(want))
+	}
+	return members, nil
+}
+
+func isOrigin(m arMember) bool { return m.name == originMember }
+
+func isOneOf(stem string, endings ...string) func(name string) bool {
+	return func(name string) bool {
+		ending, ok := strings.CutPrefix(name, stem)
+		return ok && slices.Contains(endings, ending)
+	}
+}
+
+// isDebSignature: debsigs names signatures by their type, such as origin or maint.
+func isDebSignature(name string) bool {
+	kind, ok := strings.CutPrefix(name, "_gpg")
+	return ok && kind != "" && strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz") == ""
+}
+
+// arMembers reads the headers of an archive (ar(5), as dpkg-deb and binutils write it).
+func arMembers(archive io.ReaderAt, size int64) ([]arMember, error) {
+	magic := make([]byte, len(arMagic))
+	if _, err := archive.ReadAt(magic, 0); err != nil || string(magic) != arMagic {
+		return nil, errors.New("this is no ar archive")
+	}
+	var members []arMember
+	header := make([]byte, arHeaderSize)
+	for offset := int64(len(arMagic)); offset < size; {
+		if _, err := archive.ReadAt(header, offset); err != nil || string(header[58:]) != "`\n" {
+			return nil, errors.New("the archive is damaged: there is no member where one should begin")
+		}
+		length, err := strconv.ParseInt(strings.TrimRight(string(header[48:58]), " "), 10, 64)
+		if err != nil || length < 0 || length > size-offset-arHeaderSize {
+			return nil, errors.New("the archive is damaged: a member is longer than the file")
+		}
+		// binutils ends a name with a slash.
+		name := strings.TrimSuffix(strings.TrimRight(string(header[:16]), " "), "/")
+		members = append(members, arMember{name, offset + arHeaderSize, length})
+		offset += arHeaderSize + length + length%2
+		if offset > size+1 || len(members) > 100 {
+			return nil, errors.New("the archive is damaged: too many members, or the last is cut off")
 		}
 	}
-	output, err := run(ctx, s.gpgEnvironment(), "", "debsigs", "--sign=origin", "--default-key="+s.OpenPGP.Fingerprint, path)
+	return members, nil
+}
+
+// signDeb makes the signature that debsigs makes: of the contents of debian-binary, control and
+// data, one behind the other, in a member of its own. debsigs itself knows not every compression:
+// before 0.1.26 it leaves out a zstd member, and ends with status 0.
+func (s *Signer) signDeb(ctx context.Context, path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	// debsigs can fail with exit status 0.
-	members, err := run(ctx, s.Environ, "", "ar", "t", path)
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(strings.Fields(members), originMember) {
-		return &ToolError{Tool: "debsigs", Cause: "made no signature", Output: output, err: os.ErrInvalid}
+	members, err := debMembers(file, info.Size())
+	if err != nil {
+		return err
 	}
-	return nil
+	if i := slices.IndexFunc(members, isOrigin); i >= 0 && !s.Replace {
+		m := members[i]
+		return fmt.Errorf("the package is signed by %s already; --force replaces that signature",
+			openPGPSigners(io.NewSectionReader(file, m.offset, m.size)))
+	}
+	signature := filepath.Join(filepath.Dir(path), ".origin.gpg")
+	args := []string{"--batch", "--no-tty", "--yes", "--local-user", s.OpenPGP.Fingerprint, "--output", signature, "--detach-sign"}
+	if _, err := pipe(ctx, debContent(file, members), s.gpgEnvironment(), "", "gpg", args...); err != nil {
+		return err
+	}
+	content, err := os.ReadFile(signature)
+	if err != nil {
+		return err
+	}
+	kept := slices.DeleteFunc(members, isOrigin)
+	return errors.Join(writeOrigin(file, kept, content), file.Close())
+}
+
+// debContent is what a signature covers.
+func debContent(archive io.ReaderAt, members []arMember) io.Reader {
+	var parts []io.Reader
+	for _, member := range members[:3] {
+		parts = append(parts, io.NewSectionReader(archive, member.offset, member.size))
+	}
+	return io.MultiReader(parts...)
+}
+
+// writeOrigin leaves the kept members where they are, as far as they are behind one another, and
+// adds the signature as the last one.
+func writeOrigin(file *os.File, kept []arMember, signature []byte) error {
+	end := int64(len(arMagic))
+	for _, member := range kept {
+		size := arHeaderSize + member.size + member.size%2
+		if from := member.offset - arHeaderSize; from != end {
+			data := make([]byte, size) // a signature: what stands before it is never moved
+			if _, err := file.ReadAt(data, from); err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			if _, err := file.WriteAt(data, end); err != nil {
+				return err
+			}
+		}
+		end += size
+	}
+	header := fmt.Sprintf("%-16s%-12d%-6d%-6d%-8o%-10d`\n", originMember, time.Now().Unix(), 0, 0, 0o100644, len(signature))
+	data := append([]byte(header), signature...)
+	if len(signature)%2 == 1 {
+		data = append(data, '\n')
+	}
+	if err := file.Truncate(end); err != nil {
+		return err
+	}
+	_, err := file.WriteAt(data, end)
+	return err
 }
 
 const debsigPolicy = `<?xml version="1.0"?>
@@ -49,39 +189,53 @@ const debsigPolicy = `<?xml version="1.0"?>
 </Policy>
 `
 
-func (v verification) verifyDeb(ctx context.Context, file, _ string) error {
-	members, err := run(ctx, v.environment(), "", "ar", "t", file)
+// verifyDeb reads the structure first, then lets debsig-verify judge with a policy that knows
+// these keys alone.
+func (v verification) verifyDeb(ctx context.Context, path, _ string) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(strings.Fields(members), originMember) {
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	members, err := debMembers(file, info.Size())
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(members, isOrigin) {
 		return ErrUnsigned
 	}
-	id, err := v.keyID(ctx)
-	if err != nil {
-		return err
-	}
-	keyring, err := v.keyring(ctx)
+	keys, err := v.keys()
 	if err != nil {
 		return err
 	}
 	policies, keyrings := v.path("policies"), v.path("keyrings")
-	for _, dir := range []string{filepath.Join(policies, id), filepath.Join(keyrings, id)} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	for _, key := range keys {
+		ring, err := key.Binary()
+		if err != nil {
 			return err
 		}
-	}
-	if err := os.Rename(keyring, filepath.Join(keyrings, id, "key.gpg")); err != nil {
-		return err
-	}
-	policy := fmt.Sprintf(debsigPolicy, id)
-	if err := os.WriteFile(filepath.Join(policies, id, "signkit.pol"), []byte(policy), 0o644); err != nil {
-		return err
+		for _, id := range key.KeyIDs() { // a signature names the key or subkey that made it
+			for file, data := range map[string][]byte{
+				filepath.Join(keyrings, id, "key.gpg"):     ring,
+				filepath.Join(policies, id, "signkit.pol"): fmt.Appendf(nil, debsigPolicy, id),
+			} {
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					return err
+				}
+				if err := os.WriteFile(file, data, 0o644); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	environ, err := v.debsigEnvironment()
 	if err != nil {
 		return err
 	}
-	_, err = run(ctx, environ, "", "debsig-verify", "--policies-dir", policies, "--keyrings-dir", keyrings, file)
+	_, err = run(ctx, environ, "", "debsig-verify", "--policies-dir", policies, "--keyrings-dir", keyrings, path)
 	return err
 }

@@ -79,7 +79,7 @@ func (s *Signer) javaTrust(ctx context.Context, dir string) ([]string, error) {
 	if own, err := javaRoots(); err == nil { // without them only the CA file counts
 		copying := append([]string{"-importkeystore", "-srckeystore", own, "-srcstorepass", storePassword,
 			"-destkeystore", store, "-deststoretype", "PKCS12", "-deststorepass", storePassword}, common[:2]...)
-		_, _ = run(ctx, s.Environ, "", "keytool", copying...)
+		_, _ = run(ctx, withoutCredentials(s.Environ), "", "keytool", copying...)
 	}
 	data, err := os.ReadFile(s.X509.CAFile)
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *Signer) javaTrust(ctx context.Context, dir string) ([]string, error) {
 			return nil, err
 		}
 		call := append([]string{"-importcert", "-alias", fmt.Sprintf("signkit-%d", i), "-file", file}, common...)
-		if _, err := run(ctx, s.Environ, "", "keytool", call...); err != nil {
+		if _, err := run(ctx, withoutCredentials(s.Environ), "", "keytool", call...); err != nil {
 			return nil, err
 		}
 	}

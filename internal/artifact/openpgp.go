@@ -2,10 +2,18 @@ package artifact
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"signkit/internal/pgpkey"
 )
 
 // OpenPGP is a key that gpg can sign with.
@@ -30,15 +38,58 @@ func (s *Signer) gpg(ctx context.Context, file, dir, name string, command ...str
 	return []Output{{path, name}}, nil
 }
 
-// keyring turns the armored key into what gpgv reads.
-func (v verification) keyring(ctx context.Context) (string, error) {
+// keys are those of PublicKey whose signatures count: neither revoked nor expired. Tools look
+// at that or not, each in its way, so none of them gets to see another key. Where no key is
+// left, the error says why.
+func (v *Verifier) keys() ([]*pgpkey.Key, error) {
+	data, err := os.ReadFile(v.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	all, err := pgpkey.ParseAll(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", v.PublicKey, err)
+	}
+	var current []*pgpkey.Key
+	var ended error
+	for _, key := range all {
+		now := time.Now()
+		if end := key.Expires(); v.AllowExpired && !end.IsZero() && end.Before(now) {
+			now = end.Add(-time.Second)
+		}
+		key, err := key.At(now)
+		if err != nil {
+			ended = errors.Join(ended, err)
+			continue
+		}
+		current = append(current, key)
+	}
+	if len(current) == 0 {
+		return nil, ended
+	}
+	return current, nil
+}
+
+// keyring writes the keys as gpgv reads them.
+func (v verification) keyring() (string, error) {
+	keys, err := v.keys()
+	if err != nil {
+		return "", err
+	}
+	var ring []byte
+	for _, key := range keys {
+		data, err := key.Binary()
+		if err != nil {
+			return "", err
+		}
+		ring = append(ring, data...)
+	}
 	path := v.path("keyring.gpg")
-	_, err := run(ctx, v.environment(), "", "gpg", "--batch", "--no-tty", "--yes", "--no-autostart", "--dearmor", "--output", path, v.PublicKey)
-	return path, err
+	return path, os.WriteFile(path, ring, 0o600)
 }
 
 func (v verification) gpgv(ctx context.Context, args ...string) error {
-	keyring, err := v.keyring(ctx)
+	keyring, err := v.keyring()
 	if err != nil {
 		return err
 	}
@@ -46,16 +97,28 @@ func (v verification) gpgv(ctx context.Context, args ...string) error {
 	return err
 }
 
-// keyID is how debsig-verify names the owner of a signature: the last 16 digits.
-func (v verification) keyID(ctx context.Context) (string, error) {
-	output, err := run(ctx, v.environment(), "", "gpg", "--batch", "--no-tty", "--no-autostart", "--with-colons", "--show-keys", v.PublicKey)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(output) {
-		if fields := strings.Split(line, ":"); fields[0] == "fpr" && len(fields) > 9 && len(fields[9]) >= 16 {
-			return fields[9][len(fields[9])-16:], nil
+// openPGPSigners names whom signatures claim to be of: fingerprints, or key ids of old ones.
+// Nothing is verified.
+func openPGPSigners(signatures io.Reader) string {
+	var names []string
+	for reader := packet.NewReader(signatures); ; {
+		p, err := reader.Next()
+		if err != nil {
+			break
+		}
+		s, ok := p.(*packet.Signature)
+		if !ok {
+			continue
+		}
+		switch {
+		case len(s.IssuerFingerprint) > 0:
+			names = append(names, fmt.Sprintf("the key %X", s.IssuerFingerprint))
+		case s.IssuerKeyId != nil:
+			names = append(names, fmt.Sprintf("the key %016X", *s.IssuerKeyId))
 		}
 	}
-	return "", fmt.Errorf("%s holds no OpenPGP key", v.PublicKey)
+	if len(names) == 0 {
+		return "an unknown key"
+	}
+	return strings.Join(names, " and ")
 }

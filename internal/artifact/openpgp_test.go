@@ -27,7 +27,7 @@ func TestOpenPGPFormatsAreSignedAndJudgedByTheirTools(t *testing.T) {
 		{YumIndex, func(t *testing.T) string { return textFile(t, "repomd.xml", "<repomd/>\n") }, nil},
 		{AptRelease, func(t *testing.T) string { return textFile(t, "Release", "Suite: stable \n- dash\nDate: today\n") }, nil},
 		{RPM, rpmPackage, []string{"rpmsign", "rpmkeys", "rpmbuild"}},
-		{Deb, debPackage, []string{"debsigs", "debsig-verify", "dpkg-deb", "ar"}},
+		{Deb, func(t *testing.T) string { return debPackage(t) }, []string{"debsig-verify", "dpkg-deb"}},
 	}
 	for _, test := range tests {
 		t.Run(string(test.kind), func(t *testing.T) {
@@ -189,7 +189,7 @@ func rpmPackage(t *testing.T) string {
 	return filepath.Join(dir, "noarch", "demo-1-1.noarch.rpm")
 }
 
-func debPackage(t *testing.T) string {
+func debPackage(t *testing.T, options ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "demo", "DEBIAN"), 0o755); err != nil {
@@ -197,7 +197,7 @@ func debPackage(t *testing.T) string {
 	}
 	write(t, filepath.Join(dir, "demo", "DEBIAN", "control"),
 		"Package: demo\nVersion: 1\nArchitecture: all\nMaintainer: Demo <demo@example.com>\nDescription: demo\n")
-	shell(t, dir, "dpkg-deb", "--build", "--root-owner-group", "demo", "demo_1_all.deb")
+	shell(t, dir, "dpkg-deb", append(options, "--build", "--root-owner-group", "demo", "demo_1_all.deb")...)
 	return filepath.Join(dir, "demo_1_all.deb")
 }
 

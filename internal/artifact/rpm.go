@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -35,7 +36,7 @@ func (s *Signer) signRPM(ctx context.Context, path string) error {
 
 // checkRPMAlgorithm refuses a key whose signatures this rpm cannot check.
 func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
-	version, ecdsa, err := RPMVersion(ctx, s.Environ)
+	version, ecdsa, err := RPMVersion(ctx, withoutCredentials(s.Environ))
 	if err != nil || ecdsa {
 		return err
 	}
@@ -56,8 +57,22 @@ func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
 // packages, so its words count, not only its exit status.
 func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 	db := v.path("rpm")
-	if _, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--import", v.PublicKey); err != nil {
+	keys, err := v.keys()
+	if err != nil {
 		return err
+	}
+	for i, key := range keys {
+		armored, err := key.Armor()
+		if err != nil {
+			return err
+		}
+		file := v.path(fmt.Sprintf("key-%d.asc", i))
+		if err := os.WriteFile(file, armored, 0o600); err != nil {
+			return err
+		}
+		if _, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--import", file); err != nil {
+			return err
+		}
 	}
 	report, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--checksig", "--verbose", file)
 	if _, missing := errors.AsType[*MissingToolError](err); missing {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -39,12 +41,25 @@ var packages = map[string]string{
 	"rpm": "rpm", "rpmkeys": "rpm", "rpmsign": "rpm (rpm-sign)",
 }
 
+// withoutCredentials is an environment for tools that do not sign: without our own settings,
+// some of which are secrets or name files that hold them.
+func withoutCredentials(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool {
+		return strings.HasPrefix(variable, "SIGNPATH_") || strings.HasPrefix(variable, "SIGNKIT_")
+	})
+}
+
 // maxOutput bounds what is kept of a tool's output.
 const maxOutput = 64 << 10
 
 // run starts a tool without terminal and input and returns what it printed, both streams in
 // one. The context's end kills the tool and what it started.
 func run(ctx context.Context, environ []string, dir, tool string, args ...string) (string, error) {
+	return pipe(ctx, nil, environ, dir, tool, args...)
+}
+
+// pipe is run for a tool that reads its input.
+func pipe(ctx context.Context, stdin io.Reader, environ []string, dir, tool string, args ...string) (string, error) {
 	path, err := exec.LookPath(tool)
 	if err != nil {
 		return "", &MissingToolError{Tool: tool, Package: packages[tool]}
@@ -53,7 +68,7 @@ func run(ctx context.Context, environ []string, dir, tool string, args ...string
 	command := exec.CommandContext(ctx, path, args...)
 	command.Env = environ
 	command.Dir = dir
-	command.Stdout, command.Stderr = &output, &output
+	command.Stdin, command.Stdout, command.Stderr = stdin, &output, &output
 	// A group of its own: rpmsign, debsigs and jarsigner start others.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }

@@ -7,16 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // Verifier judges signatures with the tools' own verifiers and public material alone.
 type Verifier struct {
-	PublicKey string              // path of an armored OpenPGP key; only its signatures count
-	Roots     string              // path of root certificates, PEM; empty: the system's
-	Chain     []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to a root
-	TimeStamp bool                // a time-stamp must be there where the format has room for one
-	Environ   []string
+	PublicKey    string              // path of OpenPGP keys, armored or binary; only their signatures count
+	AllowExpired bool                // OpenPGP keys count beyond their end, for archives; revoked ones never
+	Roots        string              // path of root certificates, PEM; empty: the system's
+	Chain        []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to a root
+	TimeStamp    bool                // a time-stamp must be there where the format has room for one
+	Environ      []string
 }
 
 // ErrUnsigned is the error for a file that carries no signature at all.
@@ -63,7 +63,7 @@ type verification struct {
 
 // environment keeps the user's keys, trust and language out of it.
 func (v verification) environment() []string {
-	return append(slices.Clone(v.Environ), "GNUPGHOME="+v.scratch, "LC_ALL=C.UTF-8")
+	return append(withoutCredentials(v.Environ), "GNUPGHOME="+v.scratch, "LC_ALL=C.UTF-8")
 }
 
 func (v verification) path(name string) string { return filepath.Join(v.scratch, name) }

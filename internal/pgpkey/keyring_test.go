@@ -1,0 +1,94 @@
+package pgpkey
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestKeysOfTheirTime: GnuPG makes keys and revokes them; what is left verifies a signature at
+// the given time, and nothing else.
+func TestKeysOfTheirTime(t *testing.T) {
+	home := gpgHome(t)
+	make := func(name, expires string) string {
+		gpgWithAgent(t, home, "--quick-generate-key", name, "nistp256", "cert,sign", expires)
+		for line := range strings.Lines(gpg(t, home, "--with-colons", "--list-keys", "="+name)) {
+			if fields := strings.Split(line, ":"); fields[0] == "fpr" {
+				return fields[9]
+			}
+		}
+		t.Fatalf("no key of %s", name)
+		return ""
+	}
+	good, ends, gone := make("Good", "never"), make("Ends", "2y"), make("Gone", "never")
+	gpgWithAgent(t, home, "--quick-add-key", good, "rsa2048", "sign", "1y")
+	gpgWithAgent(t, home, "--quick-add-key", good, "rsa2048", "sign", "never")
+	importRevocation(t, home, gone)
+	keys, err := ParseAll([]byte(gpg(t, home, "--armor", "--export", good) + gpg(t, home, "--armor", "--export", ends, gone)))
+	if err != nil || len(keys) != 3 {
+		t.Fatalf("%d keys, %v; want 3", len(keys), err)
+	}
+	year := 365 * 24 * time.Hour
+	tests := []struct {
+		name, fingerprint string
+		at                time.Time
+		subkeys           int
+		want              string // in the error
+	}{
+		{"now", good, time.Now(), 2, ""},
+		{"a subkey has ended", good, time.Now().Add(2 * year), 1, ""},
+		{"before the end", ends, time.Now().Add(year), 0, ""},
+		{"after the end", ends, time.Now().Add(3 * year), 0, "expired on "},
+		{"revoked", gone, time.Now(), 0, "has been revoked"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			key := keys[slices.IndexFunc(keys, func(k *Key) bool { return k.Fingerprint() == test.fingerprint })]
+			current, err := key.At(test.at)
+			if test.want != "" {
+				var ended *EndedError
+				if !errors.As(err, &ended) || !strings.Contains(err.Error(), test.fingerprint+" "+test.want) {
+					t.Errorf("At = %v, want %s", err, test.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(current.entity.Subkeys); got != test.subkeys {
+				t.Errorf("%d subkeys, want %d", got, test.subkeys)
+			}
+		})
+	}
+}
+
+// importRevocation revokes a key with the certificate that gpg made along with it.
+func importRevocation(t *testing.T, home, fingerprint string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(home, "openpgp-revocs.d", fingerprint+".rev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A colon guards the block against being imported by accident.
+	file := filepath.Join(home, "revocation.asc")
+	if err := os.WriteFile(file, []byte(strings.Replace(string(data), ":-----BEGIN", "-----BEGIN", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gpg(t, home, "--import", file)
+}
+
+func TestParseAllRefusesWhatIsNoPublicKey(t *testing.T) {
+	for name, test := range map[string]struct{ data, want string }{
+		"nothing":   {"", "no OpenPGP public key"},
+		"text":      {"hello", "reading the OpenPGP public keys"},
+		"signature": {"-----BEGIN PGP SIGNATURE-----\n\nwsB=\n-----END PGP SIGNATURE-----\n", "SIGNATURE"},
+	} {
+		if keys, err := ParseAll([]byte(test.data)); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %d keys, %v; want an error with %q", name, len(keys), err, test.want)
+		}
+	}
+}
