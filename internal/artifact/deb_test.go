@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"signkit/internal/pgpkey"
 )
 
 type member struct{ name, content string }
@@ -29,25 +32,28 @@ func ar(members ...member) []byte {
 func TestDebStructureIsReadStrictly(t *testing.T) {
 	version, control, data := member{"debian-binary", "2.0\n"}, member{"control.tar.xz", "odd"}, member{"data.tar.zst", "even"}
 	tests := []struct {
-		name    string
-		archive []byte
-		want    string // in the error; empty: taken
+		name     string
+		archive  []byte
+		want     string // in the error; empty: taken
+		inSample bool   // the list of names shows it
 	}{
-		{"as dpkg-deb writes it", ar(version, control, data), ""},
-		{"as binutils writes it", ar(member{"debian-binary/", "2.0\n"}, member{"control.tar.gz/", "x"}, member{"data.tar/", "x"}), ""},
-		{"signed twice", ar(version, control, data, member{"_gpgorigin", "s"}, member{"_gpgmaint", "s"}), ""},
-		{"order", ar(version, data, control), `the member "data.tar.zst" where`},
-		{"two data members", ar(version, control, data, member{"data.tar.gz", "x"}), `the member "data.tar.gz" where`},
-		{"a member before the control one", ar(version, member{"_gpgorigin", "s"}, control, data), `"_gpgorigin" where`},
-		{"a signature twice", ar(version, control, data, member{"_gpgorigin", "s"}, member{"_gpgorigin/", "s"}), `"_gpgorigin" twice`},
-		{"something else", ar(version, control, data, member{"readme", "x"}), `"readme" where`},
-		{"an unknown compression", ar(version, control, member{"data.tar.lz4", "x"}), `"data.tar.lz4" where`},
-		{"a name with a control character", ar(version, control, data, member{"\x1b[2J", "x"}), `"\x1b[2J" where`},
-		{"no data member", ar(version, control), "has 2 members"},
-		{"octets behind", append(ar(version, control, data), "extra"...), "damaged"},
-		{"a member longer than the file", ar(version, control, data)[:140], "damaged"},
-		{"no archive", []byte("hello"), "no ar archive"},
+		{"as dpkg-deb writes it", ar(version, control, data), "", false},
+		{"as binutils writes it", ar(member{"debian-binary/", "2.0\n"}, member{"control.tar.gz/", "x"}, member{"data.tar/", "x"}), "", false},
+		{"signed twice", ar(version, control, data, member{"_gpgorigin", "s"}, member{"_gpgmaint", "s"}), "", false},
+		{"order", ar(version, data, control), `the member "data.tar.zst" where`, true},
+		{"two data members", ar(version, control, data, member{"data.tar.gz", "x"}), `the member "data.tar.gz" where`, true},
+		{"a member before the control one", ar(version, member{"_gpgorigin", "s"}, control, data), `"_gpgorigin" where`, true},
+		{"a signature twice", ar(version, control, data, member{"_gpgorigin", "s"}, member{"_gpgorigin/", "s"}), `"_gpgorigin" twice`, true},
+		{"something else", ar(version, control, data, member{"readme", "x"}), `"readme" where`, true},
+		{"an unknown compression", ar(version, control, member{"data.tar.lz4", "x"}), `"data.tar.lz4" where`, true},
+		{"a name with a control character", ar(version, control, data, member{"\x1b[2J", "x"}), `"\x1b[2J" where`, false},
+		{"no data member", ar(version, control), "has 2 members", true},
+		{"octets behind", append(ar(version, control, data), "extra"...), "damaged", false},
+		{"a member longer than the file", ar(version, control, data)[:140], "damaged", false},
+		{"no archive", []byte("hello"), "no ar archive", false},
 	}
+	need(t, "ar", "debsig-verify")
+	key := softKey(t, "ours")
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			members, err := debMembers(bytes.NewReader(test.archive), int64(len(test.archive)))
@@ -69,6 +75,11 @@ func TestDebStructureIsReadStrictly(t *testing.T) {
 			if err := (&Verifier{PublicKey: "unread"}).Verify(t.Context(), Deb, file, ""); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("verifying: %v", err)
 			}
+			if test.inSample {
+				if output, err := sample(t, "deb/verify.sh", key.PublicKey, file); err == nil || !strings.Contains(output, "not the structure") {
+					t.Errorf("samples/deb/verify.sh: %v\n%s", err, output)
+				}
+			}
 		})
 	}
 }
@@ -84,6 +95,9 @@ func TestDebSignatureCoversEveryCompression(t *testing.T) {
 			verifier := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}
 			if err := verifier.Verify(t.Context(), Deb, signed, dir); err != nil {
 				t.Fatal(err)
+			}
+			if output, err := sample(t, "deb/verify.sh", key.PublicKey, signed); err != nil {
+				t.Errorf("samples/deb/verify.sh: %v\n%s", err, output)
 			}
 			shell(t, dir, "dpkg-deb", "--contents", signed) // dpkg still reads it
 			tamper(t, signed)
@@ -150,7 +164,22 @@ func TestKeysThatEndedVerifyNothing(t *testing.T) {
 			}
 		}
 	}
+	// The samples judge the same files with the same keys.
+	samples := func(public, want string) {
+		t.Helper()
+		for _, args := range [][]string{
+			{"gpg/verify.sh", public, signed[Plain].file + ".asc", signed[Plain].file},
+			{"maven/verify.sh", public, signed[Plain].file},
+			{"deb/verify.sh", public, signed[Deb].file},
+		} {
+			output, err := sample(t, args...)
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(output, want)) {
+				t.Errorf("samples/%s: %v, want %q\n%s", args[0], err, want, output)
+			}
+		}
+	}
 	judge(false, key.PublicKey, "")
+	samples(key.PublicKey, "")
 
 	// The key ended while nobody looked: its end is put to a moment after its creation.
 	expired := filepath.Join(key.Home, "expired.asc")
@@ -159,6 +188,7 @@ func TestKeysThatEndedVerifyNothing(t *testing.T) {
 	waitUntilExpired(t, expired)
 	judge(false, expired, "expired on")
 	judge(true, expired, "")
+	samples(expired, "has been revoked or has expired")
 
 	revocation := filepath.Join(key.Home, "openpgp-revocs.d", key.Fingerprint+".rev")
 	data, err := os.ReadFile(revocation)
@@ -171,19 +201,30 @@ func TestKeysThatEndedVerifyNothing(t *testing.T) {
 	gpg("--armor", "--output", revoked, "--export")
 	judge(false, revoked, "has been revoked")
 	judge(true, revoked, "has been revoked")
+	samples(revoked, "has been revoked or has expired")
 }
 
-// waitUntilExpired returns when the only key of the file has ended.
+// waitUntilExpired returns when the only key of the file has ended, for gpg, too, which counts in whole seconds.
 func waitUntilExpired(t *testing.T, file string) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		if _, err := (&Verifier{PublicKey: file}).keys(); err != nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the key has not expired")
-		}
-		time.Sleep(100 * time.Millisecond)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
 	}
+	key, err := pgpkey.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key.Expires().IsZero() || time.Until(key.Expires()) > time.Minute {
+		t.Fatalf("the key ends at %s", key.Expires())
+	}
+	time.Sleep(time.Until(key.Expires().Add(2 * time.Second)))
+}
+
+// sample runs a script of samples/.
+func sample(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), filepath.Join("..", "..", "samples", args[0]), args[1:]...)
+	output, err := command.CombinedOutput()
+	return string(output), err
 }

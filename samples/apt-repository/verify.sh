@@ -20,7 +20,16 @@ done
 mkdir -m 0700 "$work/home"
 export GNUPGHOME=$work/home
 gpg --batch --quiet --no-autostart --dearmor --output "$work/keyring.gpg" "$key"
-gpgv --keyring "$work/keyring.gpg" "$repository/dists/$suite/Release.gpg" "$repository/dists/$suite/Release"
+gpgv --status-fd 3 --keyring "$work/keyring.gpg" "$repository/dists/$suite/Release.gpg" "$repository/dists/$suite/Release" \
+  3>"$work/status"
+
+# It does not look whether the key, or the subkey that signed, has been revoked (r) or has expired (e): gpg's list says so.
+signer=$(awk '$2 == "VALIDSIG" { print $3; exit }' "$work/status")
+gpg --batch --quiet --no-autostart --with-colons --show-keys "$key" | awk -F: -v "signer=$signer" '
+  $1 == "pub" { primary = $2 }
+  $1 == "pub" || $1 == "sub" { state = $2 }
+  $1 == "fpr" && $10 == signer { found = 1; ended = primary state ~ /[re]/ }
+  END { exit found && !ended ? 0 : 1 }' || { echo "verify.sh: the key $signer has been revoked or has expired" >&2; exit 1; }
 
 echo "deb [signed-by=$work/key.asc] file:$repository $suite $component" >"$work/sources.list"
 apt-get update \

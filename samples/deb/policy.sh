@@ -13,6 +13,10 @@ trap 'rm -rf "$home"' EXIT
 export GNUPGHOME=$home
 
 listing=$(gpg --batch --quiet --no-autostart --with-colons --show-keys "$key")
+if grep -qE '^pub:[re]:' <<<"$listing"; then # debsig-verify does not look at that
+  echo "policy.sh: the key in $key has been revoked or has expired" >&2
+  exit 1
+fi
 fingerprint=$(awk -F: '/^fpr/ { print $10; exit }' <<<"$listing")
 id=${fingerprint: -16} # debsig-verify names the owner of a signature by the last 16 digits
 

@@ -7,7 +7,7 @@
 #
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
 # SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). The public key for those who verify: signkit gpg export PROJECT/POLICY
-# Needed: debsigs or dpkg-sig, gpg, gpg-agent, signkit.
+# Needed: debsigs or dpkg-sig, binutils, gpg, gpg-agent, signkit.
 set -euo pipefail
 
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
@@ -24,6 +24,16 @@ for package; do
   [[ -f $package ]] || { echo "sign.sh: $package: no such file" >&2; exit 1; }
 done
 
+# Nothing but what dpkg knows, in its order and once: a signature of anything else would say little about what is installed.
+known='^debian-binary control\.tar(\.(gz|xz|zst))? data\.tar(\.(gz|bz2|lzma|xz|zst))?( _gpg[a-z]+)*$'
+for package; do
+  members=$(ar t "$package")
+  if ! [[ ${members//$'\n'/ } =~ $known ]] || [[ $(sort <<<"$members" | uniq --repeated) ]]; then
+    echo "sign.sh: $package: not the structure of a Debian package" >&2
+    exit 1
+  fi
+done
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -34,6 +44,7 @@ eval "$setup"
 for package; do
   copy=$work/$(basename "$package")
   cp "$package" "$copy"
+  chmod u+w "$copy" # debsigs changes it
   case $tool in
     debsigs) sign=(debsigs --sign=origin "--default-key=$GPG_KEY_ID" "$copy") member=_gpgorigin ;;
     dpkg-sig) sign=(dpkg-sig --sign builder --sign-changes no -k "$GPG_KEY_ID" --gpg-options "--batch --no-tty" "$copy") member=_gpgbuilder ;;
@@ -43,6 +54,17 @@ for package; do
     echo "sign.sh: $tool did not sign $package" >&2
     signkit gpg status --errors >&2 || true # the tool does not say why; the bridge does
     exit 1
+  fi
+  # debsigs before 0.1.26 leaves out members that zstd has compressed, and says nothing.
+  if [[ $tool == debsigs ]]; then
+    mapfile -t parts < <(ar t "$copy" | head -n 3)
+    ar p "$copy" _gpgorigin >"$work/origin"
+    if ! ar p "$copy" "${parts[@]}" | gpg --batch --quiet --verify "$work/origin" - 2>"$work/said"; then
+      cat "$work/said" >&2
+      echo "sign.sh: the signature of debsigs does not cover all of $package; signkit sign makes one that does" >&2
+      exit 1
+    fi
+    rm "$work/origin"
   fi
   # Written next to the package, so that the last step is one rename.
   cp "$copy" "$package.part"

@@ -15,6 +15,13 @@ trap 'rm -rf "$work"' EXIT
 
 "$here/policy.sh" "$key" "$work"
 for package; do
+  # Every member is one that dpkg knows, in its order, and none is there twice: what is checked is what would be installed.
+  members=$(ar t "$package")
+  known='^debian-binary control\.tar(\.(gz|xz|zst))? data\.tar(\.(gz|bz2|lzma|xz|zst))?( _gpg[a-z]+)*$'
+  if ! [[ ${members//$'\n'/ } =~ $known ]] || [[ $(sort <<<"$members" | uniq --repeated) ]]; then
+    echo "verify.sh: $package: not the structure of a Debian package" >&2
+    exit 1
+  fi
   if ar t "$package" | grep -qx _gpgbuilder; then
     # dpkg-sig lists digests of the other members in a clear-signed text; gpgv decides who signed it.
     keyring=$(echo "$work"/keyrings/*/origin.gpg)
