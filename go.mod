@@ -71,4 +71,5 @@ require (
 	golang.org/x/tools v0.51.0 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
 	oras.land/oras-go/v2 v2.5.0 // indirect
+	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
 )

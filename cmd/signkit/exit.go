@@ -23,6 +23,7 @@ const (
 	exitUnverified  = 6   // a signature does not verify
 	exitIncomplete  = 7   // of several files or checks, some failed
 	exitMissingTool = 8   // a program that is needed is not installed
+	exitNotCompared = 9   // signed by somebody, and nobody was named who should have signed
 	exitInterrupted = 130 // ended by a signal
 )
 
@@ -38,6 +39,7 @@ func exitCodes() [][]string {
 		row(exitUnverified, "a signature does not verify; nothing of it was kept"),
 		row(exitIncomplete, "of several files or checks, some failed; each is named"),
 		row(exitMissingTool, "a program that is needed is not installed"),
+		row(exitNotCompared, "files are signed, but nobody was named who should have signed them: nothing is verified"),
 		row(exitInterrupted, "ended by a signal"),
 	}
 }

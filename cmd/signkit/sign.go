@@ -25,6 +25,7 @@ type signRequest struct {
 	root       string
 	jobs       int
 	force, cms bool
+	strict     bool
 }
 
 func newSignCommand(a *app) *cobra.Command {
@@ -35,7 +36,7 @@ func newSignCommand(a *app) *cobra.Command {
 		Long: `Sign files with the tool that is made for them, chosen by their content:
 
   rpm                      rpmsign        signature in the package
-  deb                      debsigs        signature in the package
+  deb                      gpg            signature in the package, as by debsigs
   jar, war, ear            jarsigner      signature in the archive
   PE, MSI, CAB, PowerShell osslsigncode   signature in the file
   Release                  gpg            InRelease and Release.gpg beside it
@@ -44,8 +45,9 @@ func newSignCommand(a *app) *cobra.Command {
 
 jar, PE, MSI, CAB, PowerShell and CMS take a key with an X.509 certificate, the others a GPG
 key: give --key twice for a mixed folder. Each result is verified with the tool's own verifier
-before it replaces the file. What the key has signed already is left alone. The exit code is 0
-only if all files are signed and verified.
+before it replaces the file. What the key has signed already is left alone. Folders, empty files,
+signatures and keys are left out with a line each, or refused with --strict. The exit code is 0
+only if all other files are signed and verified.
 
 SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`,
 		Example: `  signkit sign --key my-project/gpg-release dist/*.rpm
@@ -58,6 +60,7 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 	flags.StringVarP(&r.folder, "output", "o", "", "put results into `FOLDER` and leave the files alone")
 	flags.IntVarP(&r.jobs, "jobs", "j", 4, "sign `N` files at a time")
 	flags.BoolVar(&r.force, "force", false, "sign also what this key has signed; take signatures of others away")
+	flags.BoolVar(&r.strict, "strict", false, "sign nothing where a folder, an empty file, a signature or a key is among the files")
 	flags.BoolVar(&r.cms, "cms", false, "detached CMS signatures for files of no special kind")
 	flags.StringVar(&r.root, "root", "", "check new signatures against the roots in `FILE` (PEM) instead of the system's")
 	flags.StringVar(&r.manifest, "manifest", "", "write files, digests, keys and signing requests to `FILE` (JSON)")
@@ -73,9 +76,17 @@ func (a *app) sign(ctx context.Context, r *signRequest, files []string) error {
 	if err != nil {
 		return err
 	}
-	jobs, err := a.planFiles(files, folder, r.cms)
+	jobs, leftOut, err := a.planFiles(files, folder, r.cms)
 	if err != nil {
 		return err
+	}
+	if r.strict || len(jobs) == 0 {
+		if err := asError(leftOut); err != nil {
+			return withCode(exitUsage, err)
+		}
+	}
+	for _, file := range leftOut {
+		a.ui.note("left out: %s %s", a.display(file.File), file.Reason)
 	}
 	hands, err := a.hands(ctx, r, jobs)
 	defer hands.close()

@@ -17,7 +17,7 @@ import (
 // verifyRequest is what verify was asked: the flags.
 type verifyRequest struct {
 	publicKey, root, certificate, folder string
-	timeStamp, cms                       bool
+	timeStamp, cms, allowExpired         bool
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -30,8 +30,11 @@ repomd.xml, and anything else with the signature FILE.asc beside it (--cms: FILE
 kind a file is, its content tells; the judge is the kind's own tool: rpmkeys, debsig-verify,
 jarsigner, osslsigncode, gpgv, openssl. No credentials are needed and no request is made.
 
-OpenPGP signatures count only from the key in --public-key (signkit gpg export writes it);
-certificates must lead to --root, or to the system's roots.`,
+OpenPGP signatures count only from the keys in --public-key (signkit gpg export writes one), as
+long as those are neither revoked nor expired. Others must be those of --certificate, or of a
+certificate that leads to one of --root; what the machine trusts does not count. Where nobody is
+named, the answer says who signed, and is not "verified". Revocation of certificates is not
+checked.`,
 		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
   signkit verify --root ca.pem --timestamp setup.exe`,
 		Args: cobra.MinimumNArgs(1),
@@ -44,8 +47,9 @@ certificates must lead to --root, or to the system's roots.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&r.publicKey, "public-key", "", "armored OpenPGP public key in `FILE`")
-	flags.StringVar(&r.root, "root", "", "trust the certificates in `FILE` (PEM) instead of the system's roots")
+	flags.StringVar(&r.publicKey, "public-key", "", "OpenPGP public keys in `FILE`")
+	flags.BoolVar(&r.allowExpired, "allow-expired", false, "OpenPGP keys count beyond their end, for archives")
+	flags.StringVar(&r.root, "root", "", "trust the certificates in `FILE` (PEM), all of them and no others")
 	flags.StringVar(&r.certificate, "certificate", "", "the signer must be the first certificate in `FILE` (PEM)")
 	flags.StringVar(&r.folder, "signatures", "", "look for detached signatures in `FOLDER` instead of beside each file")
 	flags.BoolVar(&r.timeStamp, "timestamp", false, "demand a time-stamp where the format has one")
@@ -56,7 +60,7 @@ certificates must lead to --root, or to the system's roots.`,
 
 func (r *verifyRequest) verifier(a *app) (*artifact.Verifier, error) {
 	v := &artifact.Verifier{
-		PublicKey: a.absolute(r.publicKey), Roots: a.absolute(r.root), TimeStamp: r.timeStamp, Environ: a.environ,
+		PublicKey: a.absolute(r.publicKey), AllowExpired: r.allowExpired, Roots: a.absolute(r.root), TimeStamp: r.timeStamp, Environ: a.environ,
 	}
 	for flag, path := range map[string]string{"--public-key": v.PublicKey, "--root": v.Roots} {
 		if path == "" {
@@ -96,13 +100,14 @@ type verified struct {
 	File     string        `json:"file"`
 	Kind     artifact.Kind `json:"kind"`
 	Verified bool          `json:"verified"`
+	SignedBy string        `json:"signed_by,omitempty"` // where nobody was named
 	Error    string        `json:"error,omitempty"`
 }
 
 func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, v *artifact.Verifier, files []string) error {
-	jobs, err := a.planFiles(files, "", r.cms)
-	if err != nil {
-		return err
+	jobs, leftOut, err := a.planFiles(files, "", r.cms)
+	if err := withCode(exitUsage, errors.Join(err, asError(leftOut))); err != nil {
+		return err // whoever asks about a file wants an answer
 	}
 	results := make([]verified, 0, len(jobs))
 	var failures []error
@@ -118,6 +123,9 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, v *artifact.Ver
 		row := verified{File: a.display(job.File), Kind: job.Kind, Verified: err == nil}
 		if err != nil {
 			row.Error = err.Error()
+			if other, ok := errors.AsType[*artifact.NotComparedError](err); ok {
+				row.SignedBy = other.Signers
+			}
 			failures = append(failures, err)
 		}
 		results = append(results, row)
@@ -131,14 +139,21 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, v *artifact.Ver
 	return withCode(verifyCode(failures), fmt.Errorf("%d of %d files are not verified", len(failures), len(results)))
 }
 
-// verifyCode: a bad signature weighs more than a tool that is not there.
+// verifyCode: a bad signature weighs more than a tool that is not there, and that more than a
+// signer with whom nothing was compared.
 func verifyCode(failures []error) int {
+	code := exitNotCompared
 	for _, err := range failures {
-		if _, missing := errors.AsType[*artifact.MissingToolError](err); !missing {
+		_, missing := errors.AsType[*artifact.MissingToolError](err)
+		_, other := errors.AsType[*artifact.NotComparedError](err)
+		switch {
+		case missing:
+			code = exitMissingTool
+		case !other:
 			return exitUnverified
 		}
 	}
-	return exitMissingTool
+	return code
 }
 
 func (a *app) showVerified(results []verified) error {
@@ -148,7 +163,10 @@ func (a *app) showVerified(results []verified) error {
 	var rows [][]string
 	for _, r := range results {
 		word := a.ui.green("verified")
-		if !r.Verified {
+		switch {
+		case r.SignedBy != "":
+			word = a.ui.red(r.Error)
+		case !r.Verified:
 			word = a.ui.red("FAILED: " + r.Error)
 		}
 		rows = append(rows, []string{r.File, string(r.Kind), word})
@@ -157,14 +175,23 @@ func (a *app) showVerified(results []verified) error {
 	return nil
 }
 
-// planFiles recognises files; what cannot be signed or verified is a wrong call.
-func (a *app) planFiles(files []string, folder string, cms bool) ([]artifact.Job, error) {
+// asError makes one error of files that are left out; nil where there are none.
+func asError(leftOut []*artifact.LeftOutError) error {
+	var all error
+	for _, file := range leftOut {
+		all = errors.Join(all, file)
+	}
+	return all
+}
+
+// planFiles recognises files; one that is not there is a wrong call.
+func (a *app) planFiles(files []string, folder string, cms bool) ([]artifact.Job, []*artifact.LeftOutError, error) {
 	paths := make([]string, 0, len(files))
 	for _, file := range files {
 		paths = append(paths, a.absolute(file))
 	}
-	jobs, err := artifact.Plan(paths, folder, cms)
-	return jobs, withCode(exitUsage, err)
+	jobs, leftOut, err := artifact.Plan(paths, folder, cms)
+	return jobs, leftOut, withCode(exitUsage, err)
 }
 
 // display shortens a path below the current directory.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -118,12 +119,21 @@ func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) er
 		sum := sha256.Sum256(v.Chain[0].Raw)
 		args = append(args, "-require-leaf-hash", "sha256:"+hex.EncodeToString(sum[:]))
 	}
+	// From 2.8 on it fetches the revocation lists that certificates name, and fails where it cannot.
+	for _, flag := range []string{"-ignore-crl", "-ignore-cdp"} {
+		if offers(ctx, v.environment(), "verify", flag) {
+			args = append(args, flag)
+		}
+	}
 	output, err := run(ctx, v.environment(), "", "osslsigncode", args...)
 	if _, missing := errors.AsType[*MissingToolError](err); missing {
 		return err
 	}
 	return v.authenticodeReport(output, err)
 }
+
+// authenticodeSigner finds the subject of the first certificate that osslsigncode lists.
+var authenticodeSigner = regexp.MustCompile(`Signer #0:\s+Subject:\s*(.+)`)
 
 // authenticodeReport reads the words of osslsigncode, which takes a missing or bad time-stamp
 // as no reason to fail.
@@ -136,6 +146,12 @@ func (v verification) authenticodeReport(output string, err error) error {
 	case strings.Contains(output, "No signature found"), strings.Contains(output, "does not have any signature"),
 		strings.Contains(output, "Unable to extract existing signature"):
 		return ErrUnsigned
+	case v.Roots == "" && len(v.Chain) == 0:
+		signer := "somebody"
+		if match := authenticodeSigner.FindStringSubmatch(output); match != nil {
+			signer = strconv.QuoteToGraphic(match[1])
+		}
+		return &NotComparedError{Signers: signer}
 	case err != nil && strings.Contains(output, "unable to get local issuer certificate"),
 		err != nil && strings.Contains(output, "self-signed certificate in certificate chain"):
 		return failed("the certificate leads to no trusted root; name it with --root")

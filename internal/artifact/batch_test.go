@@ -113,17 +113,18 @@ func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
 	if jobs := plan(t, "", first, first+".asc"); len(jobs) != 1 {
 		t.Errorf("a file and its signature are %d jobs", len(jobs))
 	}
-	if jobs, err := Plan([]string{first + ".asc"}, "", false); err == nil || !strings.Contains(err.Error(), "name the file that is signed") {
-		t.Errorf("a signature without its file: %v, %v", jobs, err)
+	if jobs, leftOut, err := Plan([]string{first + ".asc"}, "", false); err != nil || len(jobs) != 0 || len(leftOut) != 1 ||
+		!strings.Contains(leftOut[0].Error(), "name the file that is signed") {
+		t.Errorf("a signature without its file: %v, %v, %v", jobs, leftOut, err)
 	}
-	if _, err := Plan([]string{first, second}, dir, false); err == nil || !strings.Contains(err.Error(), "would both become") {
+	if _, _, err := Plan([]string{first, second}, dir, false); err == nil || !strings.Contains(err.Error(), "would both become") {
 		t.Errorf("two results of one name: %v", err)
 	}
-	if _, err := Plan([]string{first, filepath.Join(dir, "missing"), dir}, "", false); err == nil ||
-		!strings.Contains(err.Error(), "no such file") || !strings.Contains(err.Error(), "is a folder") {
-		t.Errorf("a missing file and a folder: %v", err)
+	if jobs, leftOut, err := Plan([]string{first, filepath.Join(dir, "missing"), dir}, "", false); err == nil || len(jobs) != 1 ||
+		!strings.Contains(err.Error(), "no such file") || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), "is a folder") {
+		t.Errorf("a missing file and a folder: %v, %v, %v", jobs, leftOut, err)
 	}
-	if jobs, err := Plan([]string{first}, "", true); err != nil || jobs[0].Kind != CMS {
+	if jobs, _, err := Plan([]string{first}, "", true); err != nil || jobs[0].Kind != CMS {
 		t.Errorf("with cms: %v, %v", jobs, err)
 	}
 }
@@ -163,7 +164,7 @@ func hand(key *OpenPGP) *Hand {
 
 func plan(t *testing.T, folder string, files ...string) []Job {
 	t.Helper()
-	jobs, err := Plan(files, folder, false)
+	jobs, _, err := Plan(files, folder, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/smallstep/pkcs7"
 )
 
 var cmsFormat = format{
@@ -35,26 +38,44 @@ func (s *Signer) signCMS(ctx context.Context, file, dir string) ([]Output, error
 	return []Output{{path, name}}, nil
 }
 
+// verifyCMS takes the signers who were named from the message, and lets openssl verify it with
+// their certificates alone.
 func (v verification) verifyCMS(ctx context.Context, file, dir string) error {
 	signature := filepath.Join(dir, filepath.Base(file)+".p7s")
-	roots, err := v.roots()
-	if err != nil {
-		return err
-	}
-	args := []string{"cms", "-verify", "-binary", "-inform", "DER", "-in", signature, "-content", file, "-CAfile", roots,
-		"-purpose", "any", "-out", os.DevNull}
-	if _, err := run(ctx, v.environment(), "", "openssl", args...); err != nil {
-		return err
-	}
-	if len(v.Chain) == 0 {
-		return nil
-	}
 	data, err := os.ReadFile(signature)
 	if err != nil {
 		return err
 	}
-	if !signedBy(data, v.Chain[0]) {
-		return fmt.Errorf("%w by %s", ErrUnsigned, v.Chain[0].Subject)
+	message, err := pkcs7.Parse(data)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", filepath.Base(signature), err)
 	}
-	return nil
+	accepted, err := v.acceptedSigners([]*pkcs7.PKCS7{message})
+	if err != nil {
+		return err
+	}
+	signers := v.path("signers.pem")
+	if err := os.WriteFile(signers, encodePEM(accepted), 0o600); err != nil {
+		return err
+	}
+	args := []string{"cms", "-verify", "-binary", "-inform", "DER", "-in", signature, "-content", file, "-nointern", "-certfile", signers,
+		"-purpose", "any", "-out", os.DevNull}
+	if v.Roots != "" {
+		args = append(args, "-CAfile", v.Roots)
+	} else {
+		args = append(args, "-CAfile", signers, "-partial_chain") // the certificate that was named is trusted as it is
+	}
+	_, err = run(ctx, v.environment(), "", "openssl", append(args, v.trustNothingElse(ctx)...)...)
+	return err
+}
+
+// trustNothingElse are the flags without which openssl trusts the machine's roots beside -CAfile;
+// before 3.0 it knows no -no-CAstore.
+func (v verification) trustNothingElse(ctx context.Context) []string {
+	flags := []string{"-no-CAfile", "-no-CApath"}
+	help, _ := run(ctx, v.environment(), "", "openssl", "verify", "-help")
+	if strings.Contains(help, "-no-CAstore") {
+		flags = append(flags, "-no-CAstore")
+	}
+	return flags
 }

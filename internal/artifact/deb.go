@@ -15,9 +15,10 @@ import (
 
 var debFormat = format{
 	kind: Deb, openPGP: true, embedded: true,
-	match:  func(c *candidate) bool { return c.hasMagic(arMagic + "debian-binary") }, // deb(5)
-	sign:   inPlace((*Signer).signDeb),
-	verify: verification.verifyDeb,
+	match:   func(c *candidate) bool { return c.hasMagic(arMagic + "debian-binary") }, // deb(5)
+	sign:    inPlace((*Signer).signDeb),
+	signers: verification.debSigners,
+	verify:  verification.verifyDeb,
 }
 
 // originMember is the member that holds the signature of type "origin" (deb-src of debsigs,
@@ -188,6 +189,32 @@ const debsigPolicy = `<?xml version="1.0"?>
   <Verification MinOptional="0"><Required Type="origin" File="key.gpg" id="%[1]s"/></Verification>
 </Policy>
 `
+
+func (v verification) debSigners(_ context.Context, path, _ string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	members, err := debMembers(file, info.Size())
+	if err != nil {
+		return "", err
+	}
+	var signatures []io.Reader
+	for _, m := range members {
+		if isDebSignature(m.name) {
+			signatures = append(signatures, io.NewSectionReader(file, m.offset, m.size))
+		}
+	}
+	if len(signatures) == 0 {
+		return "", ErrUnsigned
+	}
+	return openPGPSigners(io.MultiReader(signatures...)), nil
+}
 
 // verifyDeb reads the structure first, then lets debsig-verify judge with a policy that knows
 // these keys alone.

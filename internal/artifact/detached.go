@@ -8,10 +8,11 @@ import (
 // plainFormat takes what no other format does.
 var plainFormat = format{
 	kind: Plain, openPGP: true,
-	beside: armorBeside,
-	match:  func(*candidate) bool { return true },
-	sign:   (*Signer).signDetached,
-	verify: verification.verifyDetached,
+	beside:  armorBeside,
+	match:   func(*candidate) bool { return true },
+	sign:    (*Signer).signDetached,
+	signers: verification.detachedSigners,
+	verify:  verification.verifyDetached,
 }
 
 // armorBeside: gpg's own name for an armored signature.
@@ -23,4 +24,8 @@ func (s *Signer) signDetached(ctx context.Context, file, dir string) ([]Output, 
 
 func (v verification) verifyDetached(ctx context.Context, file, dir string) error {
 	return v.gpgv(ctx, filepath.Join(dir, filepath.Base(file)+".asc"), file)
+}
+
+func (v verification) detachedSigners(_ context.Context, file, dir string) (string, error) {
+	return armoredSigners(filepath.Join(dir, filepath.Base(file)+".asc"))
 }

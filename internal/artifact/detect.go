@@ -14,24 +14,32 @@ import (
 // signatureEndings mark files that are signatures themselves.
 var signatureEndings = []string{".asc", ".sig", ".gpg", ".p7s", ".p7b", ".pem", ".pub"}
 
-// Detect recognises a file by its content, and by its name where the content cannot tell.
-// A signature, an index that is already signed inside, or an empty file is an error: signing
-// it is never what was meant.
+// LeftOutError is the error for a file that nobody means to sign: a folder, an empty file, a
+// signature, a key or certificate, an index that another one covers.
+type LeftOutError struct {
+	File, Reason string
+}
+
+func (e *LeftOutError) Error() string { return e.File + " " + e.Reason }
+
+// Detect recognises a file by its content, and by its name where the content cannot tell. The
+// error is a *LeftOutError for what is never meant to be signed.
 func Detect(path string) (Kind, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
 	name := filepath.Base(path)
+	leftOut := func(reason string) (Kind, error) { return "", &LeftOutError{path, reason} }
 	switch {
 	case info.IsDir():
-		return "", fmt.Errorf("%s is a folder; name the files in it", path)
+		return leftOut("is a folder; name the files in it")
 	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s is not a regular file", path)
+		return leftOut("is not a regular file")
 	case info.Size() == 0:
-		return "", fmt.Errorf("%s is empty", path)
+		return leftOut("is empty")
 	case name == "InRelease" || slices.Contains(signatureEndings, strings.ToLower(filepath.Ext(name))):
-		return "", fmt.Errorf("%s is a signature, key or certificate itself; name the file that is signed", path)
+		return leftOut("is a signature, key or certificate itself; name the file that is signed")
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -45,6 +53,9 @@ func Detect(path string) (Kind, error) {
 	}
 	c := &candidate{
 		content: file, head: head[:n], size: info.Size(), name: name, extension: strings.ToLower(filepath.Ext(name)),
+	}
+	if name == "Release" && !isAptRelease(c.head) && isComponentRelease(c.head) {
+		return leftOut("is the Release of a component; the suite's Release covers it")
 	}
 	for _, f := range formats {
 		if f.match != nil && f.match(c) {

@@ -58,8 +58,9 @@ func TestDetectRefusesWhatNobodyMeansToSign(t *testing.T) {
 	for _, name := range []string{"a.asc", "a.tar.gz.SIG", "InRelease", "Release.gpg", "leaf.pem"} {
 		write(t, filepath.Join(dir, name), "x")
 	}
+	write(t, filepath.Join(dir, "Release"), "Archive: stable\nComponent: main\nOrigin: demo\nArchitecture: amd64\n")
 	for name, want := range map[string]string{
-		"": "is a folder", "empty": "is empty", "missing": "no such file", "a.asc": "signature", "a.tar.gz.SIG": "signature",
+		"Release": "is the Release of a component", "": "is a folder", "empty": "is empty", "missing": "no such file", "a.asc": "signature", "a.tar.gz.SIG": "signature",
 		"InRelease": "signature", "Release.gpg": "signature", "leaf.pem": "certificate",
 	} {
 		if kind, err := Detect(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {

@@ -41,6 +41,10 @@ type format struct {
 	// sign puts what it made into the empty folder dir and leaves the file alone.
 	sign func(s *Signer, ctx context.Context, file, dir string) ([]Output, error)
 
+	// signers names whom the signatures claim to be of, for OpenPGP formats. Nothing is verified.
+	// The error is ErrUnsigned where there is none.
+	signers func(v verification, ctx context.Context, file, dir string) (string, error)
+
 	// verify judges a file whose signatures, where they are files of their own, lie in dir.
 	verify func(v verification, ctx context.Context, file, dir string) error
 }

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"context"
 	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,7 +14,12 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/smallstep/pkcs7"
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 var jarFormat = format{
@@ -139,75 +145,154 @@ func isTimeStampFailure(output string) bool {
 	return strings.Contains(lower, "timestamp") || strings.Contains(lower, "tsa")
 }
 
-// Exit bits of `jarsigner -verify -strict` (JDK, "jarsigner", Errors and Warnings).
-const (
-	jarChain = 4 // the chain leads to no known root, or a certificate has expired
-)
+// jarNotByAlias is set, too, where no name was given and the store holds no signer.
+const jarNotByAlias = 32
 
-// jar lets jarsigner check every entry. Without roots a chain that leads nowhere known is
-// accepted, but then the signer must be the one that was named.
+// jarProblems are the bits of the exit status of `jarsigner -verify -strict` (JDK, "jarsigner",
+// Errors and Warnings), those that say most first.
+var jarProblems = []struct {
+	bit  int
+	text string
+}{
+	{16, "it has entries that nobody signed"},
+	{jarNotByAlias, "it has entries that the named signer did not sign"},
+	{2, "the signer's certificate has expired or is not valid yet, or an algorithm is no longer allowed"},
+	{4, "a certificate is not valid: ended, or without a chain to a trusted root"},
+	{8, "the signer's certificate is not for signing code"},
+	{64, "the time-stamp authority's certificate leads to no trusted root; add that root to --root"},
+}
+
+// verifyJar lets jarsigner check that a signer who was named has signed every entry. Whether a
+// signer is one who was named, it is not asked: it trusts the JDK's own list, too.
 func (v verification) verifyJar(ctx context.Context, file, _ string) error {
-	args := []string{"-J-Duser.language=en", "-verify", "-strict"}
-	if v.Roots != "" {
-		store, err := v.trustStore(ctx)
-		if err != nil {
-			return err
-		}
-		args = append(args, "-keystore", store, "-storepass", storePassword)
-	}
-	output, err := run(ctx, v.environment(), "", "jarsigner", append(args, file)...)
-	if strings.Contains(output, "jar is unsigned") {
-		return ErrUnsigned
-	}
-	exit, ended := errors.AsType[*exec.ExitError](err)
-	if err != nil && !(ended && v.Roots == "" && exit.ExitCode() == jarChain) {
+	blocks, err := signatureBlocks(file)
+	if err != nil {
 		return err
 	}
-	if !strings.Contains(output, "jar verified") {
-		return &ToolError{Tool: "jarsigner", Cause: lastLine(output, errors.New("did not verify it")), Output: output, err: err}
+	if len(blocks) == 0 {
+		return ErrUnsigned
 	}
-	if v.TimeStamp && strings.Contains(output, "not include a timestamp") {
+	accepted, err := v.acceptedSigners(blocks)
+	if err != nil {
+		return err
+	}
+	var others []*x509.Certificate // who do not count, and whose unknown roots do no harm
+	for _, block := range blocks {
+		others = append(others, signersOf(block, nil)...)
+	}
+	if err := v.jarsigner(ctx, file, accepted, others); err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, signer := range accepted {
+		if now.Before(signer.NotBefore) || now.After(signer.NotAfter) {
+			// It does not look at the validity of a certificate that it is told to trust. So it is not told
+			// again: a time-stamp must say that the certificate was valid.
+			return v.jarsigner(ctx, file, nil, nil)
+		}
+	}
+	return nil
+}
+
+// jarsigner verifies with the given signers' certificates, of whom the accepted ones must have
+// signed every entry, and with the named roots.
+func (v verification) jarsigner(ctx context.Context, file string, accepted, others []*x509.Certificate) error {
+	store, aliases, err := v.trustStore(accepted, others)
+	if err != nil {
+		return err
+	}
+	args := append([]string{"-J-Duser.language=en", "-verify", "-strict", "-keystore", store, "-storetype", "PKCS12",
+		"-storepass", storePassword, file}, aliases...)
+	output, err := run(ctx, v.environment(), "", "jarsigner", args...)
+	failed := func(cause string) error {
+		return &ToolError{Tool: "jarsigner", Cause: cause, Output: output, err: errors.Join(err, errNotVerified)}
+	}
+	if exit, ended := errors.AsType[*exec.ExitError](err); ended {
+		for _, problem := range jarProblems {
+			if len(accepted) == 0 && problem.bit == jarNotByAlias || exit.ExitCode() == 1 {
+				continue
+			}
+			if exit.ExitCode()&problem.bit != 0 {
+				return failed(problem.text)
+			}
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case !strings.Contains(output, "jar verified"):
+		return failed(lastLine(output, errors.New("did not verify it")))
+	case v.TimeStamp && strings.Contains(output, "not include a timestamp"):
 		return errors.New("there is no time-stamp")
 	}
-	return v.jarSigner(file)
+	return nil
 }
 
 const storePassword = "changeit" // of a file with public certificates
 
-func (v verification) trustStore(ctx context.Context) (string, error) {
-	store := v.path("roots.p12")
-	_, err := run(ctx, v.environment(), "", "keytool", "-importcert", "-noprompt", "-alias", "root", "-file", v.Roots,
-		"-keystore", store, "-storetype", "PKCS12", "-storepass", storePassword)
-	return store, err
+// trustStore writes the accepted signers, the others and the named roots for Java, and returns
+// the names of the accepted ones in it.
+func (v verification) trustStore(signers, others []*x509.Certificate) (file string, aliases []string, err error) {
+	var entries []pkcs12.TrustStoreEntry
+	for i, signer := range signers {
+		aliases = append(aliases, fmt.Sprintf("signer-%d", i))
+		entries = append(entries, pkcs12.TrustStoreEntry{Cert: signer, FriendlyName: aliases[i]})
+	}
+	roots, err := v.namedRoots()
+	if err != nil {
+		return "", nil, err
+	}
+	for _, certificate := range v.Chain {
+		if isSelfIssued(certificate) {
+			roots = append(roots, certificate)
+		}
+	}
+	for i, other := range slices.Concat(roots, others) {
+		if !slices.ContainsFunc(entries, func(e pkcs12.TrustStoreEntry) bool { return e.Cert.Equal(other) }) {
+			entries = append(entries, pkcs12.TrustStoreEntry{Cert: other, FriendlyName: fmt.Sprintf("other-%d", i)})
+		}
+	}
+	data, err := pkcs12.Modern.EncodeTrustStoreEntries(entries, storePassword)
+	if err != nil {
+		return "", nil, fmt.Errorf("writing a trust store for Java: %w", err)
+	}
+	file = v.path("trusted.p12")
+	return file, aliases, os.WriteFile(file, data, 0o600)
 }
 
-// jarSigner compares the signer's certificate with the one that was named.
-func (v verification) jarSigner(file string) error {
-	if len(v.Chain) == 0 {
-		return nil
-	}
+// signatureBlocks reads the signature block files of an archive (JAR file specification,
+// "Signed JAR File"). An entry that is there twice is refused: readers differ in which they take.
+func signatureBlocks(file string) ([]*pkcs7.PKCS7, error) {
 	archive, err := zip.OpenReader(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer archive.Close()
+	seen := map[string]bool{}
+	var blocks []*pkcs7.PKCS7
 	for _, entry := range archive.File {
-		if path.Dir(entry.Name) != "META-INF" || !slices.Contains([]string{".RSA", ".EC", ".DSA"}, path.Ext(entry.Name)) {
+		if seen[entry.Name] {
+			return nil, fmt.Errorf("the archive has the entry %s twice", strconv.QuoteToASCII(entry.Name))
+		}
+		seen[entry.Name] = true
+		name := strings.ToUpper(entry.Name)
+		if path.Dir(name) != "META-INF" || !slices.Contains([]string{".RSA", ".EC", ".DSA"}, path.Ext(name)) {
 			continue
 		}
-		block, err := entry.Open()
+		content, err := entry.Open()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		data, err := io.ReadAll(io.LimitReader(block, 1<<20))
-		block.Close()
+		data, err := io.ReadAll(io.LimitReader(content, 1<<20))
+		content.Close()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		// jarsigner has checked the block; here it only matters whose it is.
-		if signedBy(data, v.Chain[0]) {
-			return nil
+		block, err := pkcs7.Parse(data)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", strconv.QuoteToASCII(entry.Name), err)
 		}
+		blocks = append(blocks, block)
 	}
-	return fmt.Errorf("%w by %s", ErrUnsigned, v.Chain[0].Subject)
+	return blocks, nil
 }

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"signkit/internal/pgpkey"
@@ -121,4 +123,16 @@ func openPGPSigners(signatures io.Reader) string {
 		return "an unknown key"
 	}
 	return strings.Join(names, " and ")
+}
+
+// armoredSigners are those of a file with a signature, armored or not.
+func armoredSigners(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if block, err := armor.Decode(bytes.NewReader(data)); err == nil {
+		return openPGPSigners(block.Body), nil
+	}
+	return openPGPSigners(bytes.NewReader(data)), nil
 }

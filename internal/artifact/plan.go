@@ -23,11 +23,10 @@ func fileSigned(path string) string {
 }
 
 // Plan resolves and recognises files before anything is signed. A file named twice is one
-// job. A detached signature is left out where its file is named, too: dist/* holds both from the second run on. Without its
-// file it is refused, since nothing would be signed or verified. With cms, what is for no other tool gets a detached CMS
+// job. A detached signature is dropped where its file is named, too: dist/* holds both from the second run on. What nobody
+// means to sign is left out, with the reason. With cms, what is for no other tool gets a detached CMS
 // signature. folder is that of the results, or empty: two files must not become one there.
-func Plan(files []string, folder string, cms bool) ([]Job, error) {
-	var jobs []Job
+func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftOutError, err error) {
 	var problems []error
 	var paths []string
 	for _, file := range files {
@@ -48,6 +47,10 @@ func Plan(files []string, folder string, cms bool) ([]Job, error) {
 			continue
 		}
 		kind, err := Detect(resolved)
+		if other, ok := errors.AsType[*LeftOutError](err); ok {
+			leftOut = append(leftOut, other)
+			continue
+		}
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -63,5 +66,5 @@ func Plan(files []string, folder string, cms bool) ([]Job, error) {
 		names[base] = resolved
 		jobs = append(jobs, Job{resolved, kind})
 	}
-	return jobs, errors.Join(problems...)
+	return jobs, leftOut, errors.Join(problems...)
 }

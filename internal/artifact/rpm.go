@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 )
 
 var rpmFormat = format{
 	kind: RPM, openPGP: true, embedded: true,
-	match:  func(c *candidate) bool { return c.hasMagic("\xed\xab\xee\xdb") }, // rpm's lead
-	sign:   inPlace((*Signer).signRPM),
-	verify: verification.verifyRPM,
+	match:   func(c *candidate) bool { return c.hasMagic("\xed\xab\xee\xdb") }, // rpm's lead
+	sign:    inPlace((*Signer).signRPM),
+	signers: verification.rpmSigners,
+	verify:  verification.verifyRPM,
 }
 
 func (s *Signer) signRPM(ctx context.Context, path string) error {
@@ -93,4 +96,25 @@ func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 		return ErrUnsigned
 	}
 	return err
+}
+
+// rpmSigner finds the key in a line of rpmkeys: an id, or from rpm 6 on a fingerprint.
+var rpmSigner = regexp.MustCompile(`(?i)signature, key (?:id|fingerprint:?) ?([0-9a-f]{8,})`)
+
+func (v verification) rpmSigners(ctx context.Context, file, _ string) (string, error) {
+	// A package database that knows no key: rpmkeys then fails, and says which it misses.
+	report, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", v.path("rpm"), "--checksig", "--verbose", file)
+	if _, missing := errors.AsType[*MissingToolError](err); missing {
+		return "", err
+	}
+	var names []string
+	for _, match := range rpmSigner.FindAllStringSubmatch(report, -1) {
+		if name := "the key " + strings.ToUpper(match[1]); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "", ErrUnsigned
+	}
+	return strings.Join(names, " and "), nil
 }

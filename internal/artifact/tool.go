@@ -36,7 +36,7 @@ func (e *MissingToolError) Error() string {
 
 // packages of the tools this package runs.
 var packages = map[string]string{
-	"ar": "binutils", "debsig-verify": "debsig-verify", "debsigs": "debsigs", "gpg": "gpg (gnupg2)", "gpgv": "gpgv (gnupg2)",
+	"debsig-verify": "debsig-verify", "gpg": "gpg (gnupg2)", "gpgv": "gpgv (gnupg2)",
 	"jarsigner": "openjdk-21-jdk-headless (java-21-openjdk-devel)", "openssl": "openssl", "osslsigncode": "osslsigncode",
 	"rpm": "rpm", "rpmkeys": "rpm", "rpmsign": "rpm (rpm-sign)",
 }

@@ -32,15 +32,12 @@ func SignatureNames(kind Kind, file string) []string {
 }
 
 // Verify checks a file whose signatures, if they are files of their own, lie in the folder
-// dir. ErrUnsigned: there is no signature. *MissingToolError: nothing is known. Anything else:
-// a signature does not hold.
+// dir. ErrUnsigned: there is no signature. *NotComparedError: nobody was named who should have
+// signed it. *MissingToolError: nothing is known. Anything else: a signature does not hold.
 func (v *Verifier) Verify(ctx context.Context, kind Kind, file, dir string) error {
 	f := kind.format()
 	if f.verify == nil {
 		return fmt.Errorf("unknown kind %q", kind)
-	}
-	if f.openPGP && v.PublicKey == "" {
-		return errors.New("no OpenPGP public key to verify with")
 	}
 	for _, name := range SignatureNames(kind, file) {
 		if _, err := os.Stat(filepath.Join(dir, name)); errors.Is(err, os.ErrNotExist) {
@@ -52,7 +49,15 @@ func (v *Verifier) Verify(ctx context.Context, kind Kind, file, dir string) erro
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	return f.verify(verification{v, scratch}, ctx, file, dir)
+	check := verification{v, scratch}
+	if f.openPGP && v.PublicKey == "" {
+		signers, err := f.signers(check, ctx, file, dir)
+		if err != nil {
+			return err
+		}
+		return &NotComparedError{Signers: signers}
+	}
+	return f.verify(check, ctx, file, dir)
 }
 
 // verification is one call of Verify with its folder for temporary files.

@@ -7,10 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/smallstep/pkcs7"
 )
@@ -80,13 +83,15 @@ func (v verification) roots() (string, error) {
 	}
 	trusted := readSystemRoots()
 	for _, certificate := range v.Chain {
-		if bytes.Equal(certificate.RawSubject, certificate.RawIssuer) {
+		if isSelfIssued(certificate) {
 			trusted = append(trusted, encodePEM([]*x509.Certificate{certificate})...)
 		}
 	}
 	file := v.path("roots.pem")
 	return file, os.WriteFile(file, trusted, 0o600)
 }
+
+func isSelfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.RawIssuer) }
 
 func readSystemRoots() []byte {
 	for _, bundle := range systemRoots {
@@ -97,20 +102,132 @@ func readSystemRoots() []byte {
 	return nil
 }
 
-// signedBy reports whether the CMS SignedData names the certificate as that of a signer (RFC
-// 5652, section 5.3).
-func signedBy(block []byte, signer *x509.Certificate) bool {
-	signed, err := pkcs7.Parse(block)
-	if err != nil {
-		return false
+// namedRoots are the certificates in Roots, all of them; none where no roots were named.
+func (v *Verifier) namedRoots() ([]*x509.Certificate, error) {
+	if v.Roots == "" {
+		return nil, nil
 	}
+	data, err := os.ReadFile(v.Roots)
+	if err != nil {
+		return nil, err
+	}
+	var roots []*x509.Certificate
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		root, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Roots, err)
+		}
+		roots = append(roots, root)
+	}
+	if len(roots) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", v.Roots)
+	}
+	return roots, nil
+}
+
+// signersOf are the certificates that made the signatures of a CMS SignedData (RFC 5652,
+// section 5.3), as far as it brings them, or else known has them.
+func signersOf(signed *pkcs7.PKCS7, known []*x509.Certificate) []*x509.Certificate {
+	var signers []*x509.Certificate
 	for _, info := range signed.Signers {
 		id := info.IssuerAndSerialNumber
-		if bytes.Equal(id.IssuerName.FullBytes, signer.RawIssuer) && id.SerialNumber.Cmp(signer.SerialNumber) == 0 {
-			return true
+		for _, certificate := range slices.Concat(signed.Certificates, known) {
+			if bytes.Equal(id.IssuerName.FullBytes, certificate.RawIssuer) && id.SerialNumber.Cmp(certificate.SerialNumber) == 0 {
+				signers = append(signers, certificate)
+				break
+			}
 		}
 	}
-	return false
+	return signers
+}
+
+// acceptedSigners are the certificates of those signers who were named: the certificate as a
+// whole is the one in Chain, and it leads to one of Roots, as far as each is there. Whether a
+// signature is theirs is for the format's verifier, which must be told these certificates.
+func (v *Verifier) acceptedSigners(blocks []*pkcs7.PKCS7) ([]*x509.Certificate, error) {
+	var accepted, all []*x509.Certificate
+	var refused error
+	for _, block := range blocks {
+		for _, signer := range signersOf(block, v.leaf()) {
+			all = append(all, signer)
+			if err := v.accepts(signer, block.Certificates); err != nil {
+				refused = err
+			} else if !slices.ContainsFunc(accepted, signer.Equal) {
+				accepted = append(accepted, signer)
+			}
+		}
+	}
+	switch {
+	case len(accepted) > 0:
+		return accepted, nil
+	case v.Roots == "" && len(v.Chain) == 0:
+		return nil, &NotComparedError{Signers: subjects(all)}
+	case len(all) == 0:
+		return nil, errors.New("the signature names no certificate that it brings")
+	}
+	return nil, fmt.Errorf("signed by %s: %w", subjects(all), refused)
+}
+
+// NotComparedError is the error for a file that somebody has signed where nobody was named to
+// have signed it: it says nothing about the file.
+type NotComparedError struct {
+	Signers string
+}
+
+func (e *NotComparedError) Error() string {
+	return "signed by " + e.Signers + ", not compared with anything"
+}
+
+func (v *Verifier) leaf() []*x509.Certificate { return v.Chain[:min(1, len(v.Chain))] }
+
+var errOtherSigner = errors.New("that is not the certificate that was named")
+
+// accepts says whether a signer is one who was named. The chain is checked as of a time at which
+// the certificate was valid; whether it is, or was when it signed, the format's verifier says.
+func (v *Verifier) accepts(signer *x509.Certificate, issuers []*x509.Certificate) error {
+	if v.Roots == "" && len(v.Chain) == 0 {
+		return errOtherSigner
+	}
+	if len(v.Chain) > 0 && !signer.Equal(v.Chain[0]) {
+		return errOtherSigner
+	}
+	roots, err := v.namedRoots()
+	if err != nil || roots == nil {
+		return err
+	}
+	options := x509.VerifyOptions{
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: time.Now(),
+		// Neither a web server's nor a client's.
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning, x509.ExtKeyUsageEmailProtection},
+	}
+	if options.CurrentTime.After(signer.NotAfter) {
+		options.CurrentTime = signer.NotAfter
+	}
+	for _, root := range roots {
+		options.Roots.AddCert(root)
+	}
+	for _, issuer := range slices.Concat(issuers, v.Chain) {
+		options.Intermediates.AddCert(issuer)
+	}
+	_, err = signer.Verify(options)
+	return err
+}
+
+// subjects lists certificates for a person.
+func subjects(certificates []*x509.Certificate) string {
+	var names []string
+	for _, certificate := range certificates {
+		if name := strconv.QuoteToGraphic(certificate.Subject.String()); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "nobody who is named"
+	}
+	return strings.Join(names, " and ")
 }
 
 var errNotVerified = errors.New("not verified")

@@ -2,15 +2,31 @@ package artifact
 
 import (
 	"bytes"
+	"context"
 	"encoding/xml"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 )
 
 var yumIndexFormat = format{
 	kind: YumIndex, openPGP: true,
 	beside: armorBeside,
 	match:  func(c *candidate) bool { return c.name == "repomd.xml" && isYumIndex(c.head) },
-	sign:   (*Signer).signDetached,
-	verify: verification.verifyDetached,
+	sign: func(s *Signer, ctx context.Context, file, dir string) ([]Output, error) {
+		if err := checkYumIndex(file); err != nil { // before a signature is asked for
+			return nil, err
+		}
+		return s.signDetached(ctx, file, dir)
+	},
+	signers: verification.detachedSigners,
+	verify: func(v verification, ctx context.Context, file, dir string) error {
+		if err := v.verifyDetached(ctx, file, dir); err != nil {
+			return err
+		}
+		return checkYumIndex(file)
+	},
 }
 
 func isYumIndex(head []byte) bool {
@@ -24,4 +40,44 @@ func isYumIndex(head []byte) bool {
 			return start.Name.Local == "repomd"
 		}
 	}
+}
+
+// repomd is what is read of a repomd.xml (createrepo_c, repomd.xml).
+type repomd struct {
+	Data []struct {
+		Checksum struct {
+			Type string `xml:"type,attr"`
+			Sum  string `xml:",chardata"`
+		} `xml:"checksum"`
+		Location struct {
+			Href string `xml:"href,attr"`
+		} `xml:"location"`
+	} `xml:"data"`
+}
+
+// checkYumIndex checks that every file of the list is there, with its digest.
+func checkYumIndex(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var index repomd
+	if err := xml.Unmarshal(data, &index); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	if len(index.Data) == 0 {
+		return &StaleError{"repomd.xml lists no file"}
+	}
+	// Locations are relative to the folder that holds repodata/.
+	root, err := os.OpenRoot(filepath.Dir(filepath.Dir(path)))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, entry := range index.Data {
+		if err := checkListed(root, entry.Location.Href, entry.Checksum.Type, strings.TrimSpace(entry.Checksum.Sum)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,0 +1,56 @@
+package artifact
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// StaleError is the error for a list of digests, signed or to be signed, that is not true of the
+// files it lists.
+type StaleError struct {
+	What string
+}
+
+func (e *StaleError) Error() string { return "stale: " + e.What }
+
+// listHashes are the digests of lists by their names in lower case, as apt and createrepo_c write
+// them. An old list with a weak digest is still the list that was signed.
+var listHashes = map[string]func() hash.Hash{
+	"md5": md5.New, "md5sum": md5.New, "sha": sha1.New, "sha1": sha1.New,
+	"sha224": sha256.New224, "sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New,
+}
+
+// checkListed compares a file below root with its digest in a list: a *StaleError where it is
+// another. A file that is not there is one that wraps os.ErrNotExist.
+func checkListed(root *os.Root, name, kind, sum string) error {
+	make := listHashes[strings.ToLower(kind)]
+	if make == nil {
+		return fmt.Errorf("%s is listed with the unknown digest %s", strconv.QuoteToGraphic(name), strconv.QuoteToGraphic(kind))
+	}
+	file, err := root.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: %w", &StaleError{strconv.QuoteToGraphic(name) + " is not there"}, os.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	digest := make()
+	if _, err := io.Copy(digest, file); err != nil {
+		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	if !strings.EqualFold(hex.EncodeToString(digest.Sum(nil)), sum) {
+		return &StaleError{strconv.QuoteToGraphic(name) + " is not the file that is listed"}
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package artifact
+
+import (
+	"archive/zip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+// identity is a key with its certificate, and who issued it.
+type identity struct {
+	key         *ecdsa.PrivateKey
+	certificate *x509.Certificate
+	issuer      *identity
+}
+
+// issue makes a certificate; without an issuer it is a root. change may be nil.
+func issue(t *testing.T, name string, issuer *identity, change func(*x509.Certificate)) *identity {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+	}
+	parent, signer := template, key
+	if issuer == nil {
+		template.IsCA, template.BasicConstraintsValid, template.ExtKeyUsage = true, true, nil
+		template.KeyUsage = x509.KeyUsageCertSign
+	} else {
+		parent, signer = issuer.certificate, issuer.key
+	}
+	if change != nil {
+		change(template)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &identity{key, certificate, issuer}
+}
+
+// store writes the identity for openssl, and for jarsigner.
+func (i *identity) store(t *testing.T) (pemFile, p12File string) {
+	t.Helper()
+	var chain []*x509.Certificate
+	for up := i.issuer; up != nil; up = up.issuer {
+		chain = append(chain, up.certificate)
+	}
+	data, err := pkcs12.Modern.Encode(i.key, i.certificate, chain, storePassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(i.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(encodePEM([]*x509.Certificate{i.certificate})) + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return textFile(t, "key.pem", text), textFile(t, "key.p12", string(data))
+}
+
+func (i *identity) signJar(t *testing.T, file, name string) {
+	t.Helper()
+	_, store := i.store(t)
+	shell(t, filepath.Dir(file), "jarsigner", "-keystore", store, "-storetype", "PKCS12", "-storepass", storePassword, "-sigfile", name, file, aliasIn(t, store))
+}
+
+// aliasIn: go-pkcs12 gives a key no name, and Java then counts.
+func aliasIn(*testing.T, string) string { return "1" }
+
+func (i *identity) signCMS(t *testing.T, file string) {
+	t.Helper()
+	key, _ := i.store(t)
+	shell(t, filepath.Dir(file), "openssl", "cms", "-sign", "-binary", "-in", file, "-out", file+".p7s", "-outform", "DER", "-signer", key)
+}
+
+func rootsFile(t *testing.T, roots ...*identity) string {
+	t.Helper()
+	var list []*x509.Certificate
+	for _, root := range roots {
+		list = append(list, root.certificate)
+	}
+	return textFile(t, "roots.pem", string(encodePEM(list)))
+}
+
+func jarFile(t *testing.T, entries ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "app.jar")
+	out, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := zip.NewWriter(out)
+	for _, name := range entries {
+		content, err := w.Create(name)
+		if err == nil {
+			_, err = content.Write([]byte("content of " + name + "\n"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), out.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// verdict is what a test wants of Verify.
+type verdict struct {
+	name     string
+	verifier *Verifier
+	want     string // in the error; empty: verified
+}
+
+func judge(t *testing.T, kind Kind, file string, verdicts []verdict) {
+	t.Helper()
+	for _, v := range verdicts {
+		v.verifier.Environ = os.Environ()
+		err := v.verifier.Verify(t.Context(), kind, file, filepath.Dir(file))
+		if v.want == "" && err != nil || v.want != "" && (err == nil || !strings.Contains(err.Error(), v.want)) {
+			t.Errorf("%s: %v; want %q", v.name, err, v.want)
+			if tool, ok := errors.AsType[*ToolError](err); ok {
+				t.Log(tool.Output)
+			}
+		}
+	}
+}
+
+func TestX509SignerIsTheOneThatWasNamed(t *testing.T) {
+	need(t, "jarsigner", "openssl")
+	root, otherRoot := issue(t, "Root", nil, nil), issue(t, "Other Root", nil, nil)
+	ours, other := issue(t, "Ours", root, nil), issue(t, "Other", otherRoot, nil)
+	server := issue(t, "www.example.com", root, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	expired := issue(t, "Expired", root, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) })
+	// The same issuer's name, subject and serial number, from another root: another certificate.
+	twinRoot := issue(t, "Root", nil, nil)
+	twin := issue(t, "Ours", twinRoot, func(c *x509.Certificate) { c.SerialNumber = ours.certificate.SerialNumber })
+
+	roots, both := rootsFile(t, root), rootsFile(t, otherRoot, root)
+	named := func(i *identity) *Verifier { return &Verifier{Chain: []*x509.Certificate{i.certificate}} }
+	// What the machine trusts does not count: here it trusts everybody.
+	t.Setenv("SSL_CERT_FILE", rootsFile(t, root, otherRoot, twinRoot))
+	tests := []struct {
+		name     string
+		signer   *identity
+		verdicts []verdict
+	}{
+		{"ours", ours, []verdict{
+			{"root", &Verifier{Roots: roots}, ""},
+			{"the second of two roots", &Verifier{Roots: both}, ""},
+			{"certificate", named(ours), ""},
+			{"certificate and root", &Verifier{Roots: roots, Chain: []*x509.Certificate{ours.certificate}}, ""},
+			{"nobody is named", &Verifier{}, `signed by "CN=Ours", not compared with anything`},
+			{"another certificate", named(other), "not the certificate that was named"},
+			{"another root", &Verifier{Roots: rootsFile(t, otherRoot)}, "unknown authority"},
+			{"certificate and another root", &Verifier{Roots: rootsFile(t, otherRoot), Chain: []*x509.Certificate{ours.certificate}}, "unknown authority"},
+			{"a twin", named(twin), "not the certificate that was named"},
+		}},
+		{"twin", twin, []verdict{
+			{"certificate", named(ours), "not the certificate that was named"},
+			{"root", &Verifier{Roots: roots}, "unknown authority"},
+		}},
+		{"web server", server, []verdict{{"root", &Verifier{Roots: roots}, "incompatible key usage"}}},
+		{"expired", expired, []verdict{
+			{"root", &Verifier{Roots: roots}, "expired"},
+			{"certificate", named(expired), "expired"},
+			{"nobody is named", &Verifier{}, "not compared with anything"},
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name+"/jar", func(t *testing.T) {
+			file := jarFile(t, "a.txt", "b.txt")
+			test.signer.signJar(t, file, "OURS")
+			verdicts := test.verdicts
+			if test.name == "expired" { // jarsigner says in one bit what openssl says in words
+				verdicts[0].want, verdicts[1].want = "not valid", "not valid"
+			}
+			judge(t, Jar, file, verdicts)
+		})
+	}
+	for _, test := range tests {
+		t.Run(test.name+"/cms", func(t *testing.T) {
+			file := textFile(t, "app.bin", "content\n")
+			test.signer.signCMS(t, file)
+			if test.name == "expired" {
+				test.verdicts[0].want, test.verdicts[1].want = "expired", "expired"
+			}
+			judge(t, CMS, file, test.verdicts)
+		})
+	}
+}
+
+// TestJarIsOursAsAWhole: jarsigner itself is content with entries that anybody has signed.
+func TestJarIsOursAsAWhole(t *testing.T) {
+	need(t, "jarsigner", "jar")
+	root, otherRoot := issue(t, "Root", nil, nil), issue(t, "Other Root", nil, nil)
+	ours, other := issue(t, "Ours", root, nil), issue(t, "Other", otherRoot, nil)
+	roots := rootsFile(t, root)
+	add := func(t *testing.T, file string) {
+		t.Helper()
+		write(t, filepath.Join(filepath.Dir(file), "late.txt"), "late\n")
+		shell(t, filepath.Dir(file), "jar", "uf", file, "late.txt")
+	}
+	judgeBoth := func(t *testing.T, file, want string) {
+		t.Helper()
+		judge(t, Jar, file, []verdict{
+			{"root", &Verifier{Roots: roots}, want},
+			{"certificate", &Verifier{Chain: []*x509.Certificate{ours.certificate}}, want},
+		})
+	}
+	t.Run("unsigned", func(t *testing.T) { judgeBoth(t, jarFile(t, "a.txt"), "not signed") })
+	t.Run("an entry that nobody signed", func(t *testing.T) {
+		file := jarFile(t, "a.txt")
+		ours.signJar(t, file, "OURS")
+		add(t, file)
+		judgeBoth(t, file, "entries that nobody signed")
+	})
+	t.Run("an entry that somebody else signed", func(t *testing.T) {
+		file := jarFile(t, "a.txt")
+		ours.signJar(t, file, "OURS")
+		add(t, file)
+		other.signJar(t, file, "OTHER")
+		judgeBoth(t, file, "entries that the named signer did not sign")
+	})
+	t.Run("signed by both", func(t *testing.T) {
+		file := jarFile(t, "a.txt")
+		other.signJar(t, file, "OTHER")
+		ours.signJar(t, file, "OURS")
+		judgeBoth(t, file, "")
+	})
+	t.Run("an entry twice", func(t *testing.T) {
+		file := jarFile(t, "a.txt", "a.txt")
+		judgeBoth(t, file, `the entry "a.txt" twice`)
+	})
+}
+
+// TestOpenPGPSignerIsNamedWhereNobodyWas: the file is not verified then.
+func TestOpenPGPSignerIsNamedWhereNobodyWas(t *testing.T) {
+	need(t, "rpmsign", "rpmkeys", "rpmbuild", "dpkg-deb")
+	key := softKey(t, "ours")
+	for kind, file := range map[Kind]string{
+		Plain: textFile(t, "app.tar.gz", "content\n"), AptRelease: textFile(t, "Release", "Suite: stable\n"),
+		Deb: debPackage(t), RPM: rpmPackage(t),
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			signed, dir := signInto(t, &Signer{OpenPGP: key, Environ: os.Environ()}, kind, file)
+			verifier := &Verifier{Environ: os.Environ()}
+			err := verifier.Verify(t.Context(), kind, signed, dir)
+			other, ok := errors.AsType[*NotComparedError](err)
+			if !ok || !strings.HasSuffix(key.Fingerprint, strings.TrimPrefix(other.Signers, "the key ")) {
+				t.Errorf("Verify = %v, want the key %s", err, key.Fingerprint)
+			}
+			if err := verifier.Verify(t.Context(), kind, file, filepath.Dir(file)); !errors.Is(err, ErrUnsigned) {
+				t.Errorf("unsigned: %v", err)
+			}
+		})
+	}
+}
