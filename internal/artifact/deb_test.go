@@ -69,10 +69,10 @@ func TestDebStructureIsReadStrictly(t *testing.T) {
 			// Neither signing nor verifying gets as far as a tool.
 			file := textFile(t, "demo.deb", string(test.archive))
 			signer := &Signer{OpenPGP: &OpenPGP{}}
-			if err := signer.signDeb(t.Context(), file); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := signer.signDeb(deadline(t), file); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("signing: %v", err)
 			}
-			if err := (&Verifier{PublicKey: "unread"}).Verify(t.Context(), Deb, file, ""); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := (&Verifier{PublicKey: "unread"}).Verify(deadline(t), Deb, file, ""); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("verifying: %v", err)
 			}
 			if test.inSample {
@@ -93,7 +93,7 @@ func TestDebSignatureCoversEveryCompression(t *testing.T) {
 			file := debPackage(t, "-Z"+compression)
 			signed, dir := signInto(t, &Signer{OpenPGP: key, Environ: os.Environ()}, Deb, file)
 			verifier := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}
-			if err := verifier.Verify(t.Context(), Deb, signed, dir); err != nil {
+			if err := verifier.Verify(deadline(t), Deb, signed, dir); err != nil {
 				t.Fatal(err)
 			}
 			if output, err := sample(t, "deb/verify.sh", key.PublicKey, signed); err != nil {
@@ -101,7 +101,7 @@ func TestDebSignatureCoversEveryCompression(t *testing.T) {
 			}
 			shell(t, dir, "dpkg-deb", "--contents", signed) // dpkg still reads it
 			tamper(t, signed)
-			if err := verifier.Verify(t.Context(), Deb, signed, dir); err == nil {
+			if err := verifier.Verify(deadline(t), Deb, signed, dir); err == nil {
 				t.Error("a tampered package verifies")
 			}
 		})
@@ -120,13 +120,13 @@ func TestDebSignatureOfAnotherIsKept(t *testing.T) {
 	maint := string(ar(member{"_gpgmaint", "kept"}))[len(arMagic):]
 	write(t, signed, string(before)+maint)
 	signer := &Signer{OpenPGP: ours, Environ: os.Environ()}
-	_, err = signer.Sign(t.Context(), Deb, signed, t.TempDir())
+	_, err = signer.Sign(deadline(t), Deb, signed, t.TempDir())
 	if err == nil || !strings.Contains(err.Error(), "signed by the key "+other.Fingerprint+" already; --force replaces") {
 		t.Errorf("Sign = %v", err)
 	}
 	signer.Replace = true
 	again, dir := signInto(t, signer, Deb, signed)
-	if err := (&Verifier{PublicKey: ours.PublicKey, Environ: os.Environ()}).Verify(t.Context(), Deb, again, dir); err != nil {
+	if err := (&Verifier{PublicKey: ours.PublicKey, Environ: os.Environ()}).Verify(deadline(t), Deb, again, dir); err != nil {
 		t.Error(err)
 	}
 	after, err := os.ReadFile(again)
@@ -158,7 +158,7 @@ func TestKeysThatEndedVerifyNothing(t *testing.T) {
 		t.Helper()
 		verifier := &Verifier{PublicKey: public, AllowExpired: allowExpired, Environ: os.Environ()}
 		for kind, s := range signed {
-			err := verifier.Verify(t.Context(), kind, s.file, s.dir)
+			err := verifier.Verify(deadline(t), kind, s.file, s.dir)
 			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), key.Fingerprint+" "+want)) {
 				t.Errorf("%s: %v, want %q", kind, err, want)
 			}
@@ -224,7 +224,7 @@ func waitUntilExpired(t *testing.T, file string) {
 // sample runs a script of samples/.
 func sample(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), filepath.Join("..", "..", "samples", args[0]), args[1:]...)
+	command := exec.CommandContext(deadline(t), filepath.Join("..", "..", "samples", args[0]), args[1:]...)
 	output, err := command.CombinedOutput()
 	return string(output), err
 }

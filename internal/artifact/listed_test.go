@@ -57,7 +57,7 @@ func TestYumIndexIsTrueOfItsFiles(t *testing.T) {
 			if test.change != nil {
 				test.change(t, dir)
 			}
-			err := (&Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}).Verify(t.Context(), YumIndex, signed, dir)
+			err := (&Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}).Verify(deadline(t), YumIndex, signed, dir)
 			output, sampled := sample(t, "yum-repository/verify.sh", key.PublicKey, filepath.Dir(dir))
 			if (err == nil) != (test.want == "") || (sampled == nil) != (test.want == "") {
 				t.Fatalf("Verify = %v; the sample: %v\n%s", err, sampled, output)
@@ -69,7 +69,7 @@ func TestYumIndexIsTrueOfItsFiles(t *testing.T) {
 				return
 			}
 			// Nothing is signed that is not true.
-			if _, err := (&Signer{OpenPGP: key, Environ: os.Environ()}).Sign(t.Context(), YumIndex, signed, t.TempDir()); err == nil {
+			if _, err := (&Signer{OpenPGP: key, Environ: os.Environ()}).Sign(deadline(t), YumIndex, signed, t.TempDir()); err == nil {
 				t.Error("a stale index was signed")
 			}
 		})
@@ -106,7 +106,7 @@ func TestAptReleaseIsTrueOfItsFiles(t *testing.T) {
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("checkAptRelease = %v; want %q", err, test.want)
 			}
-			_, err = (&Signer{OpenPGP: key, Environ: os.Environ()}).Sign(t.Context(), AptRelease, file, t.TempDir())
+			_, err = (&Signer{OpenPGP: key, Environ: os.Environ()}).Sign(deadline(t), AptRelease, file, t.TempDir())
 			if (err == nil) != (test.want == "") {
 				t.Errorf("Sign = %v; want %q", err, test.want)
 			}

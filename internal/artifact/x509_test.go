@@ -140,7 +140,7 @@ func judge(t *testing.T, kind Kind, file string, verdicts []verdict) {
 	t.Helper()
 	for _, v := range verdicts {
 		v.verifier.Environ = os.Environ()
-		err := v.verifier.Verify(t.Context(), kind, file, filepath.Dir(file))
+		err := v.verifier.Verify(deadline(t), kind, file, filepath.Dir(file))
 		if v.want == "" && err != nil || v.want != "" && (err == nil || !strings.Contains(err.Error(), v.want)) {
 			t.Errorf("%s: %v; want %q", v.name, err, v.want)
 			if tool, ok := errors.AsType[*ToolError](err); ok {
@@ -269,12 +269,12 @@ func TestOpenPGPSignerIsNamedWhereNobodyWas(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			signed, dir := signInto(t, &Signer{OpenPGP: key, Environ: os.Environ()}, kind, file)
 			verifier := &Verifier{Environ: os.Environ()}
-			err := verifier.Verify(t.Context(), kind, signed, dir)
+			err := verifier.Verify(deadline(t), kind, signed, dir)
 			other, ok := errors.AsType[*NotComparedError](err)
 			if !ok || !strings.HasSuffix(key.Fingerprint, strings.TrimPrefix(other.Signers, "the key ")) {
 				t.Errorf("Verify = %v, want the key %s", err, key.Fingerprint)
 			}
-			if err := verifier.Verify(t.Context(), kind, file, filepath.Dir(file)); !errors.Is(err, ErrUnsigned) {
+			if err := verifier.Verify(deadline(t), kind, file, filepath.Dir(file)); !errors.Is(err, ErrUnsigned) {
 				t.Errorf("unsigned: %v", err)
 			}
 		})
