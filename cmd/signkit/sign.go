@@ -96,6 +96,9 @@ func (a *app) sign(ctx context.Context, r *signRequest, files []string) error {
 	progress := a.ui.newProgress(len(jobs), "files")
 	batch := &artifact.Batch{Hands: hands.list, Folder: folder, Force: r.force, Done: func(result artifact.Result) {
 		progress.step("%s: %s", a.display(result.File), outcome(result))
+		for _, note := range result.Notes {
+			a.ui.note("%s: %s", a.display(result.File), note)
+		}
 	}}
 	results := batch.Run(ctx, jobs)
 	progress.finish()
@@ -290,6 +293,7 @@ type signedFile struct {
 	Outputs  []string        `json:"outputs,omitempty"`
 	SHA256   string          `json:"sha256,omitempty"`
 	Requests []string        `json:"signing_requests,omitempty"`
+	Notes    []string        `json:"notes,omitempty"`
 	Error    string          `json:"error,omitempty"`
 }
 
@@ -300,7 +304,7 @@ func (a *app) reportSigned(ctx context.Context, r *signRequest, hands *handSet, 
 	for _, result := range results {
 		row := signedFile{
 			File: a.display(result.File), Kind: result.Kind, Status: result.Status, Key: hands.key(result.Kind).ID(),
-			SHA256: result.SHA256, Requests: result.Requests,
+			SHA256: result.SHA256, Requests: result.Requests, Notes: result.Notes,
 		}
 		for _, output := range result.Outputs {
 			row.Outputs = append(row.Outputs, a.display(output))

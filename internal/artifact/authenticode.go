@@ -67,7 +67,7 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 	if _, err := run(ctx, s.moduleEnvironment(), "", "osslsigncode", append(args, "-in", file, "-out", path)...); err != nil {
 		return nil, err
 	}
-	return []Output{{path, name}}, keepMode(file, path)
+	return []Output{{path, name}}, nil
 }
 
 // osslsigncodeTrust lets it trust the CA file in addition to the system's roots. Before 2.9 no

@@ -2,13 +2,12 @@ package artifact
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
 
 // Job is one file to sign.
@@ -34,6 +33,7 @@ type Result struct {
 	Outputs  []string // files that carry the signature; for embedded signatures the signed file
 	SHA256   string   // of the signed content: the new file where the signature is inside, else File; hex
 	Requests []string // ids of the service's signing requests, where its log tells
+	Notes    []string // what else whoever signed it should know
 	Err      error    // of a failed one
 }
 
@@ -106,13 +106,21 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if folder == "" {
 		folder = filepath.Dir(file)
 	}
-	if !b.Force && hand.Verifier.Verify(ctx, kind, b.existing(kind, file), folder) == nil {
-		return true, describe(result, folder)
-	}
-	// In the same folder, so that a rename is all that is left to do.
-	work, err := os.MkdirTemp(folder, ".signkit-")
+	before, err := readOriginal(ctx, file)
 	if err != nil {
-		return false, fmt.Errorf("making a folder for the result: %w", err)
+		return false, err
+	}
+	if !b.Force && hand.Verifier.Verify(ctx, kind, file, folder) == nil {
+		// The folder of the results holds this file, too, and not what another one left there.
+		if b.Folder != "" && kind.Embedded() {
+			err = place(ctx, []Output{{file, filepath.Base(file)}}, before, folder)
+		}
+		return true, errors.Join(err, describe(ctx, result, folder))
+	}
+	// Tools work on copies in a folder of our own, where no name of theirs or of the user's matters.
+	work, err := os.MkdirTemp("", "signkit-work-")
+	if err != nil {
+		return false, fmt.Errorf("making a folder to work in (TMPDIR names another place): %w", err)
 	}
 	defer os.RemoveAll(work)
 	outputs, err := hand.Signer.Sign(ctx, kind, file, work)
@@ -126,55 +134,34 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if err := hand.Verifier.Verify(ctx, kind, signed, work); err != nil {
 		return false, fmt.Errorf("verifying the new signature: %w", err)
 	}
-	if err := place(outputs, file, folder); err != nil {
+	if err := place(ctx, outputs, before, folder); err != nil {
 		return false, err
 	}
-	return false, describe(result, folder)
-}
-
-// existing is the file in which an embedded signature may stand already.
-func (b *Batch) existing(kind Kind, file string) string {
-	if b.Folder != "" && kind.Embedded() {
-		if signed := filepath.Join(b.Folder, filepath.Base(file)); exists(signed) {
-			return signed
-		}
+	if links := linksOf(before.info); links > 1 && b.Folder == "" && kind.Embedded() {
+		result.Notes = append(result.Notes, fmt.Sprintf("the file had %d names; the others keep the unsigned content", links))
 	}
-	return file
+	return false, describe(ctx, result, folder)
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+func linksOf(info os.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(stat.Nlink)
+	}
+	return 1
 }
 
 // describe notes the files that carry the signature, and the digest of what is signed.
-func describe(result *Result, folder string) error {
+func describe(ctx context.Context, result *Result, folder string) error {
 	names := SignatureNames(result.Kind, result.File)
 	content := result.File
 	if result.Kind.Embedded() {
 		names = []string{filepath.Base(result.File)}
 		content = filepath.Join(folder, names[0])
-		if !exists(content) { // skipped: it was signed where it is
-			content, folder = result.File, filepath.Dir(result.File)
-		}
 	}
 	for _, name := range names {
 		result.Outputs = append(result.Outputs, filepath.Join(folder, name))
 	}
-	sum, err := digest(content)
+	sum, err := digest(ctx, content)
 	result.SHA256 = sum
 	return err
-}
-
-func digest(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
 }

@@ -1,68 +1,200 @@
 package artifact
 
 import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// place gives the results their names. They belong to whoever owns the file: in a container
-// root signs what a user of the host has built.
-func place(outputs []Output, file, folder string) error {
-	info, err := os.Stat(file)
+// original is a file as it was before it was signed.
+type original struct {
+	path string
+	info os.FileInfo
+	sum  string // SHA-256, hex
+}
+
+func readOriginal(ctx context.Context, path string) (*original, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	sum, err := digestOf(ctx, file)
+	return &original{path, info, sum}, err
+}
+
+// unchanged reports, as an error, that the name now leads to another file or to other content:
+// what was signed is not what would be replaced.
+func (o *original) unchanged(ctx context.Context) error {
+	now, err := readOriginal(ctx, o.path)
 	if err != nil {
 		return err
 	}
-	owner, known := info.Sys().(*syscall.Stat_t)
-	for _, output := range outputs {
-		if err := os.Chmod(output.Path, info.Mode().Perm()); err != nil {
-			return err
-		}
-		if known && os.Geteuid() == 0 {
-			if err := os.Chown(output.Path, int(owner.Uid), int(owner.Gid)); err != nil && !errors.Is(err, syscall.EPERM) {
-				return err
-			}
-		}
-		if err := os.Rename(output.Path, filepath.Join(folder, output.Name)); err != nil {
-			return fmt.Errorf("putting the result into its place: %w", err)
-		}
+	if now.sum != o.sum || !os.SameFile(now.info, o.info) {
+		return fmt.Errorf("%s changed while it was being signed; the result is not used", o.path)
 	}
 	return nil
 }
 
-// copyFile copies content and permissions.
-func copyFile(from, to string) error {
+// place gives the results their names in the folder, each in one step: with what the original
+// allows to whom, and on the disk before the name is. The folder is opened once, and everything
+// happens below that: what its path leads to later does not matter.
+func place(ctx context.Context, outputs []Output, o *original, folder string) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	staged := make([]string, len(outputs)) // hidden, and with no ending that would make them packages
+	defer func() {
+		for _, name := range staged {
+			if name != "" {
+				_ = root.Remove(name)
+			}
+		}
+	}()
+	for i, output := range outputs {
+		staged[i] = ".signkit-" + rand.Text()
+		if err := stage(ctx, root, staged[i], output.Path, o); err != nil {
+			return fmt.Errorf("writing %s: %w", filepath.Join(folder, output.Name), err)
+		}
+	}
+	if err := o.unchanged(ctx); err != nil {
+		return err
+	}
+	for i, output := range outputs {
+		if err := root.Rename(staged[i], output.Name); err != nil {
+			return fmt.Errorf("putting the result into its place: %w", err)
+		}
+		staged[i] = ""
+	}
+	return syncFolder(root)
+}
+
+// stage copies one result into the folder.
+func stage(ctx context.Context, root *os.Root, name, from string, o *original) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	info, err := in.Stat()
+	out, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
+	defer out.Close()
+	if _, err := io.Copy(out, contextReader{ctx, in}); err != nil {
+		return err
+	}
+	if err := inherit(out, o); err != nil {
+		return err
+	}
+	return errors.Join(out.Sync(), out.Close())
+}
+
+// inherit gives a result the owner, the mode, the access list and the extended attributes of the
+// original: in a container root signs what a user of the host has built.
+func inherit(out *os.File, o *original) error {
+	if owner, ok := o.info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		if err := out.Chown(int(owner.Uid), int(owner.Gid)); err != nil && !errors.Is(err, syscall.EPERM) {
+			return err
+		}
+	}
+	if err := out.Chmod(o.info.Mode().Perm()); err != nil {
+		return err
+	}
+	in, err := os.Open(o.path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	list := make([]byte, 64<<10) // the kernel's limit
+	n, err := unix.Flistxattr(int(in.Fd()), list)
+	if err != nil {
+		return nil // a file system without them
+	}
+	for name := range bytes.SplitSeq(list[:n], []byte{0}) {
+		value := make([]byte, 64<<10)
+		size, err := unix.Fgetxattr(int(in.Fd()), string(name), value)
+		if len(name) == 0 || err != nil {
+			continue
+		}
+		// Some are the system's to set, and the folder's file system may not take others.
+		_ = unix.Fsetxattr(int(out.Fd()), string(name), value[:size], 0)
+	}
+	return nil
+}
+
+func syncFolder(root *os.Root) error {
+	folder, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if err := folder.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) { // not every file system can
+		return err
+	}
+	return nil
+}
+
+// copyFile copies the content, for its owner alone to read and change.
+func copyFile(ctx context.Context, from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	if _, err := io.Copy(out, in); err != nil {
+	if _, err := io.Copy(out, contextReader{ctx, in}); err != nil {
 		return fmt.Errorf("copying %s: %w", from, err)
-	}
-	// The umask must not take away what the original allows.
-	if err := out.Chmod(info.Mode().Perm()); err != nil {
-		return err
 	}
 	return out.Close()
 }
 
-func keepMode(from, to string) error {
-	info, err := os.Stat(from)
+func digest(ctx context.Context, path string) (string, error) {
+	file, err := os.Open(path)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return os.Chmod(to, info.Mode().Perm())
+	defer file.Close()
+	return digestOf(ctx, file)
+}
+
+func digestOf(ctx context.Context, content io.Reader) (string, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, contextReader{ctx, content}); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// contextReader ends with its context: a file can be large, or on a network.
+type contextReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,8 +33,9 @@ func (s *Signer) signRPM(ctx context.Context, path string) error {
 		mode = "--resign"
 	}
 	// Some releases name a gpg2 in %__gpg that they do not install.
-	_, err = run(ctx, s.gpgEnvironment(), "", "rpmsign", "--define", "_gpg_name "+s.OpenPGP.Fingerprint,
-		"--define", "__gpg "+program, mode, path)
+	// In its folder: rpm of Debian 11 splits names at blanks.
+	_, err = run(ctx, s.gpgEnvironment(), filepath.Dir(path), "rpmsign", "--define", "_gpg_name "+s.OpenPGP.Fingerprint,
+		"--define", "__gpg "+program, mode, filepath.Base(path))
 	return err
 }
 

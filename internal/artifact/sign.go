@@ -37,12 +37,13 @@ func (s *Signer) Sign(ctx context.Context, kind Kind, file, dir string) ([]Outpu
 	return f.sign(s, ctx, file, dir)
 }
 
-// inPlace lets a tool that changes its input work on a copy.
+// inPlace lets a tool that changes its input work on a copy, under a name without anything that
+// a tool could take for something else.
 func inPlace(sign func(s *Signer, ctx context.Context, path string) error) func(*Signer, context.Context, string, string) ([]Output, error) {
 	return func(s *Signer, ctx context.Context, file, dir string) ([]Output, error) {
 		name := filepath.Base(file)
-		path := filepath.Join(dir, name)
-		if err := copyFile(file, path); err != nil {
+		path := filepath.Join(dir, "input")
+		if err := copyFile(ctx, file, path); err != nil {
 			return nil, err
 		}
 		if err := sign(s, ctx, path); err != nil {
