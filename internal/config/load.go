@@ -150,12 +150,12 @@ func (l *loader) fromTokenFile(s *setting) bool {
 		}
 	}
 	path := l.absolute(l.env[tokenFileVariable])
-	where := fmt.Sprintf("environment variable %s: file %s", tokenFileVariable, path)
+	where := fmt.Sprintf("the file that environment variable %s names", tokenFileVariable)
 	token, err := readTokenFile(path)
 	if err != nil {
 		l.fail("environment variable "+tokenFileVariable, err)
 		return true
 	}
-	l.apply(s, token, where, fmt.Sprintf("file %s (environment variable %s)", path, tokenFileVariable))
+	l.apply(s, token, where, where)
 	return true
 }

@@ -246,9 +246,10 @@ func TestTokenFile(t *testing.T) {
 	write(t, filepath.Join(dir, "empty"), "\n")
 	write(t, filepath.Join(dir, "large"), strings.Repeat("a", 1<<20))
 	write(t, filepath.Join(dir, "two"), token+"\nsecond")
-	for _, name := range []string{"empty", "large", "two", "missing", "."} {
+	// The last is what a CI system gives whose variable is of the wrong type: its name is a secret, so none is shown.
+	for _, name := range []string{"empty", "large", "two", "missing", ".", token} {
 		c, err := config.Load([]string{"SIGNPATH_API_TOKEN_FILE=" + name}, dir)
-		if err == nil || !strings.Contains(err.Error(), "SIGNPATH_API_TOKEN_FILE") || !strings.Contains(err.Error(), filepath.Join(dir, name)) {
+		if err == nil || !strings.Contains(err.Error(), "SIGNPATH_API_TOKEN_FILE") || strings.Contains(err.Error(), filepath.Join(dir, name)) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if !c.APIToken.IsZero() || err != nil && strings.Contains(err.Error(), token) {

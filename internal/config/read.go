@@ -35,15 +35,19 @@ func readRegular(name string, limit int64) ([]byte, error) {
 }
 
 // readTokenFile reads a token from a file, as Docker and Kubernetes hand secrets out. The
-// line break that editors leave at the end does not belong to it.
+// line break that editors leave at the end does not belong to it. Errors do not show the name:
+// where a CI system's variable is of the wrong type, the name is the token.
 func readTokenFile(name string) (string, error) {
 	data, err := readRegular(name, longestToken+2)
+	if failed, ok := errors.AsType[*os.PathError](err); ok {
+		return "", fmt.Errorf("it names no file that can be read: %w; a token itself goes into SIGNPATH_API_TOKEN", failed.Err)
+	}
 	if err != nil {
-		return "", fmt.Errorf("reading the token: %w", err)
+		return "", errors.New("the file that it names is not a regular file, or is too large for a token")
 	}
 	token := strings.TrimRight(string(data), "\r\n")
 	if token == "" {
-		return "", errors.New("file " + name + " is empty; write the token into it")
+		return "", errors.New("the file that it names is empty; write the token into it")
 	}
 	return token, nil
 }

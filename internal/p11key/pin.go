@@ -17,8 +17,9 @@ const pinLimit = 4096
 // readPIN reads the PIN without the end of its line.
 func readPIN(path string) (string, error) {
 	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("reading the PIN: %w; check the PIN file", err)
+	if failed, ok := errors.AsType[*os.PathError](err); ok {
+		// Without the name: a file that is not there may be the PIN itself.
+		return "", fmt.Errorf("reading the PIN: the PIN file cannot be opened: %w; name a file that holds the PIN", failed.Err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, pinLimit+1))

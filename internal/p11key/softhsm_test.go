@@ -207,7 +207,7 @@ func TestErrorsSayWhatToChange(t *testing.T) {
 		{"which token", Options{PINFile: pinFile()}, "has several tokens; choose one by its token label"},
 		{"token twice", Options{Token: "double", PINFile: pinFile()}, `has 2 tokens with the label "double"`},
 		{"no PIN file", Options{Token: "keys", Key: "p-256"}, `token "keys" of ` + hsm.module + " wants a PIN; name a PIN file"},
-		{"PIN file missing", Options{Token: "keys", PINFile: "/nowhere/pin"}, "open /nowhere/pin: no such file or directory; check the PIN file"},
+		{"PIN file missing", Options{Token: "keys", PINFile: "/nowhere/pin"}, "the PIN file cannot be opened: no such file or directory; name a file that holds the PIN"},
 		{"PIN file empty", Options{Token: "keys", PINFile: write("empty", "\n")}, "is empty"},
 		{"PIN file with two lines", Options{Token: "keys", PINFile: write("two", pin+"\nsecond\n")}, "more than one line"},
 		{"PIN file too long", Options{Token: "keys", PINFile: write("long", strings.Repeat("1", 5000))}, "more than 4096 bytes"},
