@@ -24,7 +24,7 @@ func TestDebIsVerifiedWhereGPGUsesKeyboxd(t *testing.T) {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	changed := filepath.Join(t.TempDir(), filepath.Base(file))
-	if err := copyFile(signed, changed); err != nil {
+	if err := copyFile(deadline(t), signed, changed); err != nil {
 		t.Fatal(err)
 	}
 	tamper(t, changed)
