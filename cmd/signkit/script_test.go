@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,13 +18,57 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"signkit/internal/gnupgtest"
 	"signkit/internal/mockapi"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(gnupgtest.M{M: m}, map[string]func(){"signkit": main})
+	testscript.Main(tests{gnupgtest.M{M: m}}, map[string]func(){"signkit": reaped(main)})
+}
+
+// tests run more scripts at a time than there are processors: they wait for agents, requests and programs that start.
+type tests struct{ gnupgtest.M }
+
+func (m tests) Run() int {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.NumCPU())); err != nil {
+		panic(err)
+	}
+	return m.M.Run()
+}
+
+// reapedVariable marks the process that is signkit; the one without it reaps.
+const reapedVariable = "SIGNKIT_TEST_REAPED"
+
+// reaped lets doctor run below a process that reaps what it leaves behind, as every process 1 should. Doctor waits to see that;
+// what it says of a process 1 that does not is tested beside it.
+func reaped(main func()) func() {
+	return func() {
+		if os.Getenv(reapedVariable) != "" || !slices.Contains(os.Args, "doctor") {
+			os.Unsetenv(reapedVariable)
+			main()
+			return
+		}
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			panic(err)
+		}
+		child, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
+			Env: append(os.Environ(), reapedVariable+"=1"), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+		})
+		if err != nil {
+			panic(err)
+		}
+		for {
+			var status unix.WaitStatus
+			if pid, err := unix.Wait4(-1, &status, 0, nil); pid == child.Pid {
+				os.Exit(status.ExitStatus())
+			} else if err != nil && err != unix.EINTR {
+				panic(err)
+			}
+		}
+	}
 }
 
 // TestScripts runs testdata/script: one file per behaviour, named VERB-WHAT.txtar. Each script
@@ -97,6 +144,8 @@ func setUpScript(env *testscript.Env, keys func() (string, error)) error {
 	})
 	env.Values[serviceKey{}] = s
 	env.Vars = append(env.Vars, s.Environment()...)
+	// With -race every program of ours would sleep for a second before it ends.
+	env.Vars = append(env.Vars, "GORACE="+strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 	root, err := filepath.Abs("../..")
 	env.Setenv("MOCK", state)
 	env.Setenv("REPO", root)
