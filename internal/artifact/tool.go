@@ -16,7 +16,7 @@ import (
 // ToolError is a tool that failed.
 type ToolError struct {
 	Tool   string
-	Cause  string // the last of what it printed, or how it ended
+	Cause  string // the line it printed that says why, or how it ended
 	Output string // all of what it printed
 	err    error
 }
@@ -81,10 +81,19 @@ func pipe(ctx context.Context, stdin io.Reader, environ []string, dir, tool stri
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return text, &ToolError{Tool: tool, Cause: lastLine(text, err), Output: text, err: err}
+	return text, &ToolError{Tool: tool, Cause: causeOf(text, err), Output: text, err: err}
 }
 
-// lastLine is the line that says most: the last one, or how the process ended.
+// causeOf is the line that says most: the cause in OpenSSL's error queue, else the last line.
+func causeOf(text string, err error) string {
+	var exit *exec.ExitError
+	if cause := opensslCause(text); cause != "" && errors.As(err, &exit) {
+		return cause
+	}
+	return lastLine(text, err)
+}
+
+// lastLine is the last one that the tool printed, or how the process ended.
 func lastLine(text string, err error) string {
 	var exit *exec.ExitError
 	lines := strings.Split(strings.TrimSpace(text), "\n")
