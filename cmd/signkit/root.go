@@ -30,6 +30,7 @@ func verbs() []func(*app) *cobra.Command {
 		newURICommand,
 		newSignCommand,
 		newVerifyCommand,
+		newTSACommand,
 		newDoctorCommand,
 		newGPGCommand,
 		newVersionCommand,

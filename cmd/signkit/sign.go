@@ -246,10 +246,13 @@ func (a *app) prepareX509(ctx context.Context, r *signRequest, set *handSet, han
 	if !found {
 		return withHint(fmt.Errorf("the PKCS#11 module is not at %s", module), "install signkit completely")
 	}
-	authorities := strings.Fields(a.environment("SIGNKIT_TSA_URL"))
-	hand.Signer.X509 = &artifact.X509{Key: set.x509.ID(), Chain: chain, Module: module, TSA: authorities, CAFile: a.settings.CAFile}
+	authorities, err := a.stampAuthorities(strings.Fields(a.environment(stampVariable)))
+	if err != nil {
+		return err
+	}
+	hand.Signer.X509 = &artifact.X509{Key: set.x509.ID(), Chain: chain, Module: module, Authorities: authorities}
 	hand.Verifier.Chain, hand.Verifier.Roots = chain, a.absolute(r.root)
-	hand.Verifier.TimeStamp = len(authorities) > 0
+	hand.Verifier.TimeStamp = authorities != nil
 	return nil
 }
 

@@ -7,9 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -56,35 +54,17 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 		args = []string{"sign", "-provider", "pkcs11"}
 	}
 	args = append(args, "-certs", certificates, "-key", s.X509.uri(), "-h", s.X509.digest())
-	trust, err := s.osslsigncodeTrust(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	args = append(args, trust...)
-	for _, tsa := range s.X509.TSA {
-		args = append(args, "-ts", tsa) // it tries them in their order
-	}
-	if _, err := run(ctx, s.moduleEnvironment(), "", "osslsigncode", append(args, "-in", file, "-out", path)...); err != nil {
+	args = append(args, "-in", file, "-out", path)
+	if err := s.stamped(ctx, func(environ []string, authority string) error {
+		if authority != "" {
+			args = append(args, "-ts", authority)
+		}
+		_, err := run(ctx, environ, "", "osslsigncode", args...)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return []Output{{path, name}}, nil
-}
-
-// osslsigncodeTrust lets it trust the CA file in addition to the system's roots. Before 2.9 no
-// CA can be named; a time-stamp is signed itself, and the result is verified.
-func (s *Signer) osslsigncodeTrust(ctx context.Context, dir string) ([]string, error) {
-	if s.X509.CAFile == "" || len(s.X509.TSA) == 0 {
-		return nil, nil
-	}
-	if !offers(ctx, withoutCredentials(s.Environ), "sign", "-HTTPS-CAfile") {
-		return []string{"-noverifypeer"}, nil
-	}
-	data, err := os.ReadFile(s.X509.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("SIGNKIT_CA_FILE: %w", err)
-	}
-	file := filepath.Join(dir, ".tls.pem")
-	return []string{"-HTTPS-CAfile", file}, os.WriteFile(file, append(append(data, '\n'), readSystemRoots()...), 0o600)
 }
 
 // offers reports whether the help of an osslsigncode command names a flag.

@@ -19,19 +19,26 @@ var cmsFormat = format{
 
 // signCMS makes a detached signature in DER with the signer's certificates (RFC 5652).
 func (s *Signer) signCMS(ctx context.Context, file, dir string) ([]Output, error) {
-	certificates, err := s.writeChain(dir)
-	if err != nil {
+	signer, issuers := filepath.Join(dir, ".signer.pem"), filepath.Join(dir, ".issuers.pem")
+	if err := os.WriteFile(signer, encodePEM(s.X509.Chain[:1]), 0o600); err != nil {
 		return nil, err
 	}
 	name := filepath.Base(file) + ".p7s"
 	path := filepath.Join(dir, name)
-	via := []string{"-engine", "pkcs11", "-keyform", "engine"}
-	if s.opensslProvider(ctx) {
-		via = []string{"-provider", "pkcs11", "-provider", "default"}
+	args := []string{"cms", "-sign", "-binary", "-in", file, "-out", path, "-outform", "DER", "-md", s.X509.digest(),
+		"-signer", signer, "-inkey", s.X509.uri()}
+	// -signer adds that certificate to the message; OpenSSL before 3.2 fails where -certfile has it again.
+	if len(s.X509.Chain) > 1 {
+		if err := os.WriteFile(issuers, encodePEM(s.X509.Chain[1:]), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "-certfile", issuers)
 	}
-	// -signer takes the first certificate of the file, -certfile adds them all.
-	args := append([]string{"cms", "-sign", "-binary", "-in", file, "-out", path, "-outform", "DER", "-md", s.X509.digest(),
-		"-signer", certificates, "-certfile", certificates, "-inkey", s.X509.uri()}, via...)
+	if s.opensslProvider(ctx) {
+		args = append(args, "-provider", "pkcs11", "-provider", "default")
+	} else {
+		args = append(args, "-engine", "pkcs11", "-keyform", "engine")
+	}
 	if _, err := run(ctx, s.moduleEnvironment(), "", "openssl", args...); err != nil {
 		return nil, err
 	}

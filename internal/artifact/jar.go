@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -58,91 +57,13 @@ func (s *Signer) signJar(ctx context.Context, path string) error {
 	}
 	args := []string{"-J-Duser.language=en", "-keystore", "NONE", "-storetype", "PKCS11", "-storepass", "CONFIG",
 		"-addprovider", "SunPKCS11", "-providerArg", provider, "-sigfile", "SIGNKIT", "-sigalg", algorithm}
-	trust, err := s.javaTrust(ctx, dir)
-	if err != nil {
-		return err
-	}
-	args = append(trust, args...)
-	return s.timeStamped(func(tsa string) error {
-		call := args
-		if tsa != "" {
-			call = append(slices.Clone(args), "-tsa", tsa)
+	return s.stamped(ctx, func(environ []string, authority string) error {
+		if authority != "" {
+			args = append(args, "-tsa", authority)
 		}
-		_, err := run(ctx, s.moduleEnvironment(), "", "jarsigner", append(call, path, s.X509.Key)...)
+		_, err := run(ctx, environ, "", "jarsigner", append(args, path, s.X509.Key)...)
 		return err
 	})
-}
-
-// javaTrust lets Java trust the CA file in addition to its own roots, where an authority is
-// reached by https.
-func (s *Signer) javaTrust(ctx context.Context, dir string) ([]string, error) {
-	secure := slices.ContainsFunc(s.X509.TSA, func(url string) bool { return strings.HasPrefix(url, "https:") })
-	if s.X509.CAFile == "" || !secure {
-		return nil, nil
-	}
-	store := filepath.Join(dir, ".trust.p12")
-	common := []string{"-J-Duser.language=en", "-noprompt", "-keystore", store, "-storetype", "PKCS12", "-storepass", storePassword}
-	if own, err := javaRoots(); err == nil { // without them only the CA file counts
-		copying := append([]string{"-importkeystore", "-srckeystore", own, "-srcstorepass", storePassword,
-			"-destkeystore", store, "-deststoretype", "PKCS12", "-deststorepass", storePassword}, common[:2]...)
-		_, _ = run(ctx, withoutCredentials(s.Environ), "", "keytool", copying...)
-	}
-	data, err := os.ReadFile(s.X509.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("SIGNKIT_CA_FILE: %w", err)
-	}
-	for i, block := 0, (*pem.Block)(nil); ; i++ {
-		if block, data = pem.Decode(data); block == nil {
-			break
-		}
-		file := filepath.Join(dir, fmt.Sprintf(".ca-%d.pem", i))
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			return nil, err
-		}
-		call := append([]string{"-importcert", "-alias", fmt.Sprintf("signkit-%d", i), "-file", file}, common...)
-		if _, err := run(ctx, withoutCredentials(s.Environ), "", "keytool", call...); err != nil {
-			return nil, err
-		}
-	}
-	return []string{"-J-Djavax.net.ssl.trustStore=" + store, "-J-Djavax.net.ssl.trustStorePassword=" + storePassword}, nil
-}
-
-// javaRoots is the JDK's own store, beside its programs.
-func javaRoots() (string, error) {
-	program, err := exec.LookPath("keytool")
-	if err != nil {
-		return "", err
-	}
-	if program, err = filepath.EvalSymlinks(program); err != nil {
-		return "", err
-	}
-	store := filepath.Join(filepath.Dir(filepath.Dir(program)), "lib", "security", "cacerts")
-	_, err = os.Stat(store)
-	return store, err
-}
-
-// timeStamped calls sign with one authority after the other until it succeeds. What failed
-// for another reason than the time-stamp is not tried again.
-func (s *Signer) timeStamped(sign func(tsa string) error) error {
-	if len(s.X509.TSA) == 0 {
-		return sign("")
-	}
-	var failed error
-	for _, tsa := range s.X509.TSA {
-		err := sign(tsa)
-		var tool *ToolError
-		if err == nil || !errors.As(err, &tool) || !isTimeStampFailure(tool.Output) {
-			return err
-		}
-		failed = errors.Join(failed, fmt.Errorf("time-stamp of %s: %w", tsa, err))
-	}
-	return failed
-}
-
-// isTimeStampFailure knows the words of jarsigner.
-func isTimeStampFailure(output string) bool {
-	lower := strings.ToLower(output)
-	return strings.Contains(lower, "timestamp") || strings.Contains(lower, "tsa")
 }
 
 // jarNotByAlias is set, too, where no name was given and the store holds no signer.

@@ -20,11 +20,10 @@ import (
 
 // X509 is a key on a PKCS#11 token, with its certificates.
 type X509 struct {
-	Key    string              // CKA_LABEL: PROJECT/POLICY
-	Chain  []*x509.Certificate // leaf first
-	Module string              // path of the PKCS#11 module
-	TSA    []string            // RFC 3161 time-stamp authorities, tried in this order; may be empty
-	CAFile string              // roots for the authorities' TLS besides the system's, PEM; may be empty
+	Key         string              // CKA_LABEL: PROJECT/POLICY
+	Chain       []*x509.Certificate // leaf first
+	Module      string              // path of the PKCS#11 module
+	Authorities *Authorities        // give time-stamps; nil: none is wanted
 }
 
 // environment of tools that load the module: libp11 reads the first variable, pkcs11-provider
