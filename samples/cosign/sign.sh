@@ -10,7 +10,7 @@
 #
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
 # SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE); the PIN "CONFIG" says so to the module.
-# Needed: cosign 2.5 or later, built with the tag pkcs11key (see README.md; distributions' and the usual releases are not).
+# Needed: cosign 2.5 or later, built with the tag pkcs11key (see README.md; distributions' and the usual releases are not); signkit.
 set -euo pipefail
 
 usage() { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
@@ -37,7 +37,7 @@ done
 
 if [[ ${#tsa[@]} -eq 0 ]]; then read -ra tsa <<<"${SIGNKIT_TSA_URL-}"; fi
 if [[ -z $stamp ]]; then
-  tsa=('')
+  tsa=()
 elif [[ ${#tsa[@]} -eq 0 ]]; then
   # Without one, nobody can tell later whether the signature was made while the certificate was valid.
   echo "sign.sh: no time-stamp authority: give --tsa URL or SIGNKIT_TSA_URL, or say --no-timestamp" >&2
@@ -73,32 +73,25 @@ if [[ -n ${SIGNKIT_CA_FILE-} && "${tsa[*]}" == *https:* ]]; then
   options+=(--timestamp-client-cacert "$work/tls.pem")
 fi
 
-# sign_with_next SUBJECT [OPTION…]: an authority that fails costs a signature.
-sign_with_next() {
+sign() { # sign SUBJECT [OPTION…]: once, whatever comes of it
   local url stamps=()
-  for url in "${tsa[@]}"; do
-    if [[ $url ]]; then stamps=(--timestamp-server-url "$url"); fi
-    # The time includes the retries of the signing service.
-    if cosign --timeout 15m "${command[@]}" "${options[@]}" "${stamps[@]}" "${@:2}" "$1" >"$work/log" 2>&1 </dev/null; then
-      cat "$work/log" >&2
-      return
-    fi
-    cat "$work/log" >&2
-    # What the token does not sign, no other authority will help.
-    if [[ -z $url ]] || ! grep -i 'timestamp' "$work/log" >/dev/null; then return 1; fi
-    echo "sign.sh: no signature with a time-stamp of $url" >&2
-  done
-  return 1
+  if [[ ${#tsa[@]} -gt 0 ]]; then
+    # cosign asks the authority after the key has signed: so it gets the first that gives a time-stamp now.
+    url=$(signkit tsa "${tsa[@]}") || return 1
+    stamps=(--timestamp-server-url "$url")
+  fi
+  # The time includes the retries of the signing service.
+  cosign --timeout 15m "${command[@]}" "${options[@]}" "${stamps[@]}" "${@:2}" "$1" >&2 </dev/null
 }
 
 for subject; do
   if [[ $kind == image ]]; then
-    sign_with_next "$subject" || { echo "sign.sh: cosign did not sign $subject" >&2; exit 1; }
+    sign "$subject" || { echo "sign.sh: cosign did not sign $subject" >&2; exit 1; }
     continue
   fi
   # A signature that is only half there must not look like one.
   rm -f "$subject.sigstore.json"
-  if ! sign_with_next "$subject" --bundle "$work/bundle" || [[ ! -s $work/bundle ]]; then
+  if ! sign "$subject" --bundle "$work/bundle" || [[ ! -s $work/bundle ]]; then
     echo "sign.sh: cosign did not sign $subject" >&2
     exit 1
   fi

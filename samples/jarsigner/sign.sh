@@ -89,29 +89,20 @@ if [[ -n ${SIGNKIT_CA_FILE-} && "${tsa[*]}" == *https:* ]]; then
   java+=("-J-Djavax.net.ssl.trustStore=$work/trusted" -J-Djavax.net.ssl.trustStorePassword=changeit)
 fi
 
-sign() { # sign INPUT OUTPUT [URL]: with a time-stamp of that authority
-  local stamps=()
-  if [[ ${3-} ]]; then stamps=(-tsa "$3" -tsadigestalg SHA-256); fi
-  jarsigner "${java[@]}" "${store[@]}" -sigalg "$sigalg" -digestalg SHA-256 "${stamps[@]}" \
-    -signedjar "$2" "$1" "$key" >"$work/log" 2>&1
-}
-
-sign_with_next() { # sign_with_next INPUT OUTPUT: an authority that fails costs a signature
-  local url
-  for url in "${tsa[@]-}"; do
-    rm -f "$2"
-    if sign "$1" "$2" "$url"; then cat "$work/log" >&2; return; fi
-    cat "$work/log" >&2
-    # What the token does not sign, no other authority will help.
-    if [[ -z $url ]] || grep -E 'PKCS11Exception|ProviderException|keystore' "$work/log" >/dev/null; then return 1; fi
-    echo "sign.sh: no signature with a time-stamp of $url" >&2
-  done
-  return 1
+sign() { # sign INPUT OUTPUT: once, whatever comes of it
+  local url stamps=()
+  if [[ ${#tsa[@]} -gt 0 ]]; then
+    # jarsigner asks the authority after the key has signed: so it gets the first that gives a time-stamp now.
+    url=$(signkit tsa "${tsa[@]}") || return 1
+    stamps=(-tsa "$url" -tsadigestalg SHA-256)
+  fi
+  jarsigner "${java[@]}" "${store[@]}" -sigalg "$sigalg" -digestalg SHA-256 "${stamps[@]}" -signedjar "$2" "$1" "$key" >&2
 }
 
 for jar; do
   signed=$work/signed.jar
-  sign_with_next "$jar" "$signed" || { echo "sign.sh: jarsigner did not sign $jar" >&2; exit 1; }
+  rm -f "$signed"
+  sign "$jar" "$signed" || { echo "sign.sh: jarsigner did not sign $jar" >&2; exit 1; }
   jarsigner -J-Duser.language=en -verify "$signed" >"$work/log" 2>&1 || true
   if ! grep '^jar verified' "$work/log" >/dev/null; then
     cat "$work/log" >&2

@@ -9,7 +9,7 @@
 # of certificates: what the service does not tell is read from SIGNKIT_CERTIFICATE_CHAIN_FILE.
 #
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
-# SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). Needed: notation 1.3 or later.
+# SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). Needed: notation 1.3 or later; signkit.
 set -euo pipefail
 
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
@@ -35,7 +35,7 @@ done
 
 if [[ ${#tsa[@]} -eq 0 ]]; then read -ra tsa <<<"${SIGNKIT_TSA_URL-}"; fi
 if [[ -z $stamp ]]; then
-  tsa=('')
+  tsa=()
 elif [[ ${#tsa[@]} -eq 0 || ! -f $tsa_root ]]; then
   # Without one, the signature ends with the life of its certificate.
   echo "sign.sh: no time-stamp authority: give --tsa URL or SIGNKIT_TSA_URL, and --tsa-root ROOT; or say --no-timestamp" >&2
@@ -62,24 +62,17 @@ if [[ -n ${SIGNKIT_CA_FILE-} && "${tsa[*]}" == *https:* ]]; then
   export SSL_CERT_FILE=$work/tls.pem
 fi
 
-sign_with_next() { # sign_with_next REFERENCE: an authority that fails costs a signature
+sign() { # sign REFERENCE: once, whatever comes of it
   local url stamps=()
-  for url in "${tsa[@]}"; do
-    if [[ $url ]]; then stamps=(--timestamp-url "$url" --timestamp-root-cert "$tsa_root"); fi
-    # Every setting can also be given here, as --plugin-config NAME=VALUE.
-    if notation sign --plugin signkit --id "$key" --signature-format "$format" "${stamps[@]}" "${registry[@]}" "$1" \
-      >"$work/log" 2>&1 </dev/null; then
-      cat "$work/log" >&2
-      return
-    fi
-    cat "$work/log" >&2
-    # What the plugin does not sign, no other authority will help.
-    if [[ -z $url ]] || ! grep -i 'timestamp' "$work/log" >/dev/null; then return 1; fi
-    echo "sign.sh: no signature with a time-stamp of $url" >&2
-  done
-  return 1
+  if [[ ${#tsa[@]} -gt 0 ]]; then
+    # notation asks the authority after the key has signed: so it gets the first that gives a time-stamp now.
+    url=$(signkit tsa "${tsa[@]}") || return 1
+    stamps=(--timestamp-url "$url" --timestamp-root-cert "$tsa_root")
+  fi
+  # Every setting can also be given here, as --plugin-config NAME=VALUE.
+  notation sign --plugin signkit --id "$key" --signature-format "$format" "${stamps[@]}" "${registry[@]}" "$1" >&2 </dev/null
 }
 
 for reference; do
-  sign_with_next "$reference" || { echo "sign.sh: notation did not sign $reference" >&2; exit 1; }
+  sign "$reference" || { echo "sign.sh: notation did not sign $reference" >&2; exit 1; }
 done

@@ -76,22 +76,20 @@ signkit certificate "$key" --chain --output "$work/chain.pem"
 # The key's name is its project and policy; a slash in a PKCS#11 URI is written %2F (RFC 7512).
 uri="pkcs11:object=${key/\//%2F};type=private;pin-value=CONFIG"
 
-# osslsigncode tries the authorities in their order, but waits for ever for one that does not answer: that one is left out then.
-sign() { # sign INPUT OUTPUT
-  local authorities=("${tsa[@]}") stamps url status
-  while :; do
-    stamps=() status=0
-    for url in "${authorities[@]}"; do stamps+=(-ts "$url"); done
-    # -n TEXT and -i URL would add a description. Before 2.9, errors come on stdout.
-    timeout "$seconds" osslsigncode sign "${with[@]}" -certs "$work/chain.pem" -key "$uri" -h sha256 \
-      "${nest[@]}" "${stamps[@]}" "${tls[@]}" -in "$1" -out "$2" >&2 || status=$?
-    if [[ $status -ne 124 ]]; then return "$status"; fi
-    echo "sign.sh: no end after $seconds seconds" >&2
-    if [[ ${#authorities[@]} -lt 2 ]]; then return 1; fi
-    echo "sign.sh: trying without ${authorities[0]}" >&2
-    authorities=("${authorities[@]:1}")
-    rm -f "$2"
-  done
+sign() { # sign INPUT OUTPUT: once, whatever comes of it
+  local url stamps=()
+  if [[ ${#tsa[@]} -gt 0 ]]; then
+    # osslsigncode asks the authorities after the key has signed, and waits for ever for one that does not answer: so it gets the
+    # first that gives a time-stamp now, and the others only should that one fail all the same.
+    url=$(signkit tsa "${tsa[@]}") || return 1
+    for url in "$url" "${tsa[@]}"; do stamps+=(-ts "$url"); done
+  fi
+  # -n TEXT and -i URL would add a description. Before 2.9, errors come on stdout.
+  timeout "$seconds" osslsigncode sign "${with[@]}" -certs "$work/chain.pem" -key "$uri" -h sha256 \
+    "${nest[@]}" "${stamps[@]}" "${tls[@]}" -in "$1" -out "$2" >&2 || {
+    [[ $? -ne 124 ]] || echo "sign.sh: no end after $seconds seconds (--timeout)" >&2
+    return 1
+  }
 }
 
 for file; do

@@ -29,7 +29,8 @@ func TestCosign(t *testing.T) {
 		w.certificates("chain.pem", w.key)
 		w.service.clearRequests(w.T)
 		w.signMounted(w.key, "blob", "one", "two")
-		w.service.wantRequests(w.T, 2*3, 2*2) // for each file policy, signature and time-stamp
+		// For each file a time-stamp to see that the authority gives one; policy, signature and time-stamp.
+		w.service.wantRequests(w.T, 2*4, 2*3)
 		w.missing("one.sigstore.json.part")
 		w.signMounted("--http", w.key, "image", images[0])
 
@@ -147,6 +148,15 @@ func TestCosignFailures(t *testing.T) {
 			w.missing("file.sigstore.json")
 			w.missing("file.sigstore.json.part")
 		}
+	})
+}
+
+// TestCosignSignsOnce: cosign 3 prints a notice with the word "timestamp" whatever happens, and is called once all the same.
+func TestCosignSignsOnce(t *testing.T) {
+	s := need(t)
+	s.signsOnce(t, "cosign", func(w *workplace) []string {
+		w.write("file", "never signed\n")
+		return []string{w.key, "blob", "file"}
 	})
 }
 

@@ -40,8 +40,9 @@ func TestJarsigner(t *testing.T) {
 		w.jar("bare.jar")
 		w.service.clearRequests(w.T)
 		w.sign(w.key, "one.jar", "two.jar")
-		// Certificate and chain for the script; then for each file policy, chain, signature and time-stamp.
-		w.service.wantRequests(w.T, 4+2*6, 1+2*2)
+		// Certificate and chain for the script; then for each file a time-stamp to see that the authority gives one, and policy,
+		// chain, signature and time-stamp.
+		w.service.wantRequests(w.T, 4+2*7, 1+2*3)
 		w.roots("root.pem", "stranger.pem")
 		verify := "bash $verify --root root.pem "
 		if w.user != users[0] || w.key == "demo/p-521" { // who signed, and on which curve, makes no difference to the rest
@@ -120,6 +121,13 @@ func TestJarsignerWithoutRightToReadTheChain(t *testing.T) {
 
 func TestJarsignerFailures(t *testing.T) {
 	need(t).fails(t, "jarsigner", "-storepass CONFIG", unsignedJAR)
+}
+
+func TestJarsignerSignsOnce(t *testing.T) {
+	need(t).signsOnce(t, "jarsigner", func(w *workplace) []string {
+		w.jar("file.jar")
+		return []string{w.key, "file.jar"}
+	})
 }
 
 // unsignedJAR prepares a file that sign.sh must leave as it is.

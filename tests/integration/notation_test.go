@@ -15,8 +15,9 @@ func TestNotation(t *testing.T) {
 		w.roots("root.pem", "stranger.pem")
 		w.service.clearRequests(w.T)
 		w.signMounted("--http", "--tsa-root", "root.pem", w.key, images[0])
-		// The plugin runs twice: the policy for the kind of key; then policy, chain and signature. And the time-stamp.
-		w.service.wantRequests(w.T, 1+5+1, 3)
+		// A time-stamp to see that the authority gives one. The plugin runs twice: the policy for the kind of key; then policy, chain
+		// and signature. And the time-stamp.
+		w.service.wantRequests(w.T, 1+1+5+1, 4)
 		w.signMounted("--http", "--cose", "--tsa-root", "root.pem", w.key, images[1])
 
 		verify := "bash $verify --http --root root.pem "
@@ -97,6 +98,13 @@ func TestNotationAuthorities(t *testing.T) {
 		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503}, fault{Route: "tsa", Kind: "hang"})
 		w.signMounted("--http", "--tsa-root", "root.pem", "--tsa", "http://127.0.0.1:1/", "--tsa", good, "--tsa", good, "--tsa", good, w.key, images[0])
 		w.judgeOnline("export HOME=/tmp", check{"signed", true, "bash $verify --http --root root.pem " + images[0]})
+	})
+}
+
+func TestNotationSignsOnce(t *testing.T) {
+	need(t).signsOnce(t, "notation", func(w *workplace) []string {
+		w.roots("root.pem", "stranger.pem")
+		return []string{"--http", "--tsa-root", "root.pem", w.key, w.registryFor(1)[0]}
 	})
 }
 

@@ -30,8 +30,9 @@ func TestOsslsigncode(t *testing.T) {
 		w.windowsFiles("unsigned")
 		w.service.clearRequests(w.T)
 		w.sign(append([]string{w.key}, names("file")...)...)
-		// The certificate and its chain, then for each file policy, signature and time-stamp.
-		w.service.wantRequests(w.T, 4+3*len(kinds), 1+2*len(kinds))
+		// The certificate and its chain; then for each file a time-stamp to see that the authority gives one, and policy, signature
+		// and time-stamp.
+		w.service.wantRequests(w.T, 4+4*len(kinds), 1+3*len(kinds))
 		for _, name := range names("file") {
 			w.missing(name + ".part")
 		}

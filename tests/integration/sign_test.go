@@ -74,6 +74,26 @@ echo x >>unsigned/demo.tar.gz`,
 	})
 }
 
+// TestSignCMS signs with every image's openssl; plain openssl verifies.
+func TestSignCMS(t *testing.T) {
+	s := need(t)
+	cells := s.inAll(users[:2], cell{sample: "openssl", form: "signkit-cms", key: "demo/rsa-3072"},
+		cell{sample: "openssl", form: "signkit-cms", key: "demo/p-256"})
+	s.each(t, cells, func(w *workplace) {
+		w.write("file", "what is to be signed: "+w.Name()+"\n")
+		w.roots("root.pem", "stranger.pem")
+		if got := w.tool("signkit", "sign", "--cms", "--key", w.key, "--root", "root.pem", "file"); got.code != 0 {
+			w.Fatalf("signing ended with %d", got.code)
+		}
+		verify := "openssl cms -verify -binary -inform DER -in file.p7s -purpose any -no-CApath -out /dev/null "
+		w.judge(w.image.plain(), "cp file tampered; echo x >>tampered",
+			check{"signed", true, verify + "-CAfile root.pem -content file"},
+			check{"tampered", false, verify + "-CAfile root.pem -content tampered"},
+			check{"wrong root", false, verify + "-CAfile stranger.pem -content file"},
+		)
+	})
+}
+
 // oneBadFile: a package that rpm cannot read among good files.
 func (w *workplace) oneBadFile(sign string) {
 	w.Helper()

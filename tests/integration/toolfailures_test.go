@@ -2,6 +2,7 @@ package integration
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,30 @@ func (s *setup) failsIn(t *testing.T, cells []cell, pin string, prepare func(*wo
 			kept()
 		})
 	}
+}
+
+// signsOnce signs with a sample what the service refuses, with three authorities to take time-stamps of: it is asked once, and is the
+// one that is blamed. prepare returns the arguments of sign.sh. The key is RSA: libp11's engine asks twice for ECDSA.
+func (s *setup) signsOnce(t *testing.T, sample string, prepare func(*workplace) []string) {
+	s.each(t, s.inAll(users[:1], cell{sample: sample, form: "once", key: "demo/rsa-3072"}), func(w *workplace) {
+		arguments := prepare(w)
+		good := "https://" + w.service.relay.address + "/tsa"
+		w.more = append(w.more, "SIGNKIT_TSA_URL="+good+" "+good+"?2 "+good+"?3", "SIGNPATH_TIMEOUTS_RETRY_COUNT=0")
+		w.service.fail(w.T, fault{Route: "sign", Kind: "status", Status: 403, Count: -1})
+		got := w.with(append([]string{samplesInImage + "/" + sample + "/sign.sh"}, arguments...)...)
+		asked := 0
+		for _, r := range w.service.requests(w.T) {
+			if r.Method == http.MethodPost && strings.Contains(r.Path, "SigningRequests") {
+				asked++
+			}
+		}
+		if got.code == 0 || asked != 1 {
+			w.Errorf("sign.sh ended with %d after %d signing requests, want a failure after 1", got.code, asked)
+		}
+		if !strings.Contains(got.stderr, "403 Forbidden") || strings.Contains(got.stderr, "no time-stamp") {
+			w.Error("stderr does not blame the service alone")
+		}
+	})
 }
 
 // with runs a command as tool does, with the programs that are mounted for the sample.

@@ -1,0 +1,91 @@
+package artifact
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"signkit/internal/mockapi"
+)
+
+// standIn takes the place of cosign and notation, which no distribution has with PKCS#11. It signs with openssl, and prints what
+// cosign 3.1 prints whatever happens: a notice of deprecation that has the word "timestamp" in it.
+const standIn = `#!/bin/bash
+case "$*" in *--help*) exit ;; esac
+echo 'Flag --timestamp-server-url has been deprecated, timestamp authorities come from the signing config' >&2
+exec openssl dgst -engine pkcs11 -keyform engine -sha256 -out signature \
+  -sign "pkcs11:object=${STAND_IN_KEY/\//%2F};type=private;pin-value=CONFIG" file
+`
+
+// TestSamplesSignOnce: the words of a tool never make a sample sign again, for each authority that there is.
+func TestSamplesSignOnce(t *testing.T) {
+	tests := []struct {
+		sample, file string
+		tools        []string
+		arguments    []string // after the key
+		standIn      bool
+	}{
+		{"cosign", "", []string{"openssl"}, []string{"blob", "file"}, true},
+		{"notation", "", []string{"openssl"}, []string{"registry.example.com/app@sha256:0"}, true},
+		{"jarsigner", "app.jar", []string{"jarsigner", "keytool"}, []string{"app.jar"}, false},
+		{"osslsigncode", "app.exe", []string{"osslsigncode", "openssl"}, []string{"app.exe"}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.sample, func(t *testing.T) {
+			t.Parallel()
+			need(t, test.tools...)
+			s := startService(t)
+			const key = "demo/timestamp-tsa"
+			s.environ = append(s.environ, "SIGNKIT_TSA_URL="+refusing+" "+s.TSAURL()+" "+s.TSAURL()+"?2", "STAND_IN_KEY="+key,
+				"PKCS11_MODULE_PATH="+filepath.Join(s.folder, "libsignkit-pkcs11.so"))
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "file"), "content\n")
+			unsigned[Jar](t, dir)
+			unsigned[Authenticode](t, dir)
+			arguments := append([]string{key}, test.arguments...)
+			if test.standIn {
+				if err := os.WriteFile(filepath.Join(dir, test.sample), []byte(standIn), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				s.environ = append(s.environ, "PATH="+dir+":"+s.folder+":"+os.Getenv("PATH"))
+			}
+			if test.sample == "notation" {
+				arguments = append([]string{"--tsa-root", s.RootFile()}, arguments...)
+			}
+
+			s.fail(t, mockapi.Fault{Route: "sign", Kind: "status", Status: http.StatusForbidden, Count: -1})
+			s.signatures()
+			output, err := s.sample(t, dir, test.sample, arguments...)
+			if n := s.signatures(); n != 1 || err == nil {
+				t.Errorf("refused by the service: %d signing requests, %v\n%s", n, err, output)
+			}
+			if !strings.Contains(output, "403 Forbidden") || strings.Contains(output, "no time-stamp") {
+				t.Errorf("not the service, but a time-stamp is blamed:\n%s", output)
+			}
+
+			s.fail(t, mockapi.Fault{Route: "tsa", Kind: "status", Status: http.StatusNotFound, Count: -1})
+			output, err = s.sample(t, dir, test.sample, arguments...)
+			if n := s.signatures(); n != 0 || err == nil || !strings.Contains(output, "404 Not Found") {
+				t.Errorf("no authority gives a time-stamp: %d signing requests, %v\n%s", n, err, output)
+			}
+
+			s.fail(t)
+			if test.standIn {
+				return // it makes none of the files
+			}
+			if output, err := s.sample(t, dir, test.sample, arguments...); err != nil {
+				t.Errorf("%v\n%s", err, output)
+			}
+			if n := s.signatures(); n != 1 {
+				t.Errorf("%d signing requests", n)
+			}
+			kind := map[string]Kind{"app.jar": Jar, "app.exe": Authenticode}[test.file]
+			verifier := &Verifier{Roots: s.RootFile(), Chain: s.signer(t, "timestamp-tsa").X509.Chain, TimeStamp: true, Environ: os.Environ()}
+			if err := verifier.Verify(t.Context(), kind, filepath.Join(dir, test.file), dir); err != nil {
+				t.Errorf("the signed file: %v", err)
+			}
+		})
+	}
+}
