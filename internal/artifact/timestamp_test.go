@@ -47,6 +47,9 @@ func TestTheKeySignsOnceWhateverTheTimeStampDoes(t *testing.T) {
 					[]mockapi.Fault{{Route: "sign", Kind: "status", Status: http.StatusForbidden, Count: -1}}, []string{programs[0]}, "authority"},
 			}
 			for _, test := range tests {
+				if kind == Jar && len(test.says) == 0 && len(test.faults) < 2 {
+					continue // which authority is taken is the relay's affair; Java takes long to start
+				}
 				t.Run(test.name, func(t *testing.T) {
 					s.fail(t, test.faults...)
 					dir := t.TempDir()
