@@ -35,6 +35,11 @@ formatted() {
   list=$(gofmt -l "${go_files[@]}")
   [[ -z $list ]] || { echo "gofmt would change: $list"; return 1; }
 }
+flags_alike() { # -x of package flag beside --x of the others; go test demands it for its own
+  local list
+  list=$(printf '%s\n' "${go_files[@]}" | grep -v '_test\.go$' | xargs grep -lx $'\t"flag"')
+  [[ -z $list ]] || { echo "use github.com/spf13/pflag instead of flag: $list"; return 1; }
+}
 c_warnings() { # a local compiler, since its warnings differ from those of the one that builds releases
   local file standard
   standard=$(go list -m -f '{{.Dir}}' github.com/miekg/pkcs11) || return 1 # has the standard's headers
@@ -60,6 +65,7 @@ python_bin=$(scripts/venv.sh lint)
 schema_bin=$(scripts/venv.sh schemas)
 mkdir -p build/reports
 check gofmt formatted
+check flags flags_alike
 check "go vet" go vet ./...
 check staticcheck tool staticcheck ./...
 check "C warnings" c_warnings
@@ -67,7 +73,7 @@ check shellcheck "$python_bin/shellcheck" -x "${shell_files[@]}"
 check hadolint "$python_bin/hadolint" --config .hadolint.yaml "${dockerfiles[@]}"
 check actionlint tool actionlint -shellcheck "$python_bin/shellcheck" "${workflows[@]}"
 check "CI templates" ci_templates
-check samples go run ./scripts/samplestable -check
+check samples go run ./scripts/samplestable --check
 check links go run ./scripts/linkcheck "${pages[@]}"
 
 echo "$passed $failed 0" >build/reports/lint.count

@@ -39,8 +39,8 @@ integration() {
 count() { # count NAME GO-TEST-ARGUMENTS…
   local name=$1 options=()
   shift
-  if [[ ${SIGNKIT_NO_SKIP-} == 1 ]]; then options=(-no-skip tests/allowed-skips.txt); fi
-  build/testcount -count "$reports/$name.count" "${options[@]}" -- "$@"
+  if [[ ${SIGNKIT_NO_SKIP-} == 1 ]]; then options=(--no-skip tests/allowed-skips.txt); fi
+  build/testcount --count "$reports/$name.count" "${options[@]}" -- "$@"
 }
 
 broken=0 times="" packing=""

@@ -2,27 +2,28 @@ package main
 
 import (
 	"context"
+	"io"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"signkit/internal/mockapi"
 )
 
-func healthCommand() *cobra.Command {
-	var state string
-	var timeout time.Duration
-	cmd := &cobra.Command{
-		Use:   "health",
-		Short: "Exit 0 if the service with that state folder answers (for a container's HEALTHCHECK)",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-			defer cancel()
-			return mockapi.CheckHealth(ctx, state)
-		},
+const healthHelp = `Exit 0 if the service with that state folder answers (for a container's HEALTHCHECK).
+
+Usage:
+  signkit-mockapi health [flags]
+`
+
+func healthCommand(ctx context.Context, args []string, stdout io.Writer) error {
+	flags := pflag.NewFlagSet("health", pflag.ContinueOnError)
+	state := flags.String("state", defaultState, "`DIR` given to serve")
+	timeout := flags.Duration("timeout", 5*time.Second, "how long to wait for the answer")
+	if help, err := parse(flags, args, stdout, healthHelp); help || err != nil {
+		return err
 	}
-	cmd.Flags().StringVar(&state, "state", defaultState, "`DIR` given to serve")
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
-	return cmd
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	return mockapi.CheckHealth(ctx, *state)
 }

@@ -4,16 +4,25 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"signkit/internal/version"
 )
+
+const usage = `A local signing service for development and tests.
+
+Usage:
+  signkit-mockapi serve [flags]    run the service until SIGTERM or SIGINT
+  signkit-mockapi health [flags]   exit 0 if the service with that state folder answers
+  signkit-mockapi --version
+
+signkit-mockapi COMMAND --help shows the flags of a command.
+`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -27,16 +36,20 @@ func main() {
 
 // run is the program without its process: it ends when ctx does.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	root := &cobra.Command{
-		Use:           "signkit-mockapi",
-		Short:         "A local signing service for development and tests",
-		Version:       version.Version,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+	if len(args) == 0 {
+		return errors.New("a command is missing: serve or health (--help explains them)")
 	}
-	root.AddCommand(serveCommand(), healthCommand())
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	return root.ExecuteContext(ctx)
+	switch args[0] {
+	case "serve":
+		return serveCommand(ctx, args[1:], stdout, stderr)
+	case "health":
+		return healthCommand(ctx, args[1:], stdout)
+	case "--version":
+		fmt.Fprintln(stdout, "signkit-mockapi", version.Version)
+		return nil
+	case "--help", "-h", "help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	return fmt.Errorf("unknown command %q: it is serve or health (--help explains them)", args[0])
 }

@@ -131,3 +131,28 @@ func TestServeRefusesWhatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+func TestHelpNamesEveryFlag(t *testing.T) {
+	for command, flags := range map[string][]string{
+		"serve": {"--listen ADDR:PORT", "--state DIR", "--config FILE", "--plain-http", "--host NAME"}, "health": {"--state DIR", "--timeout"},
+	} {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{command, "--help"}, &out, io.Discard); err != nil {
+			t.Errorf("%s --help: %v", command, err)
+		}
+		for _, flag := range flags {
+			if !strings.Contains(out.String(), flag) {
+				t.Errorf("%s --help does not say %s:\n%s", command, flag, out.String())
+			}
+		}
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, &out, io.Discard); err != nil || !strings.Contains(out.String(), "signkit-mockapi health") {
+		t.Errorf("--help: %v\n%s", err, out.String())
+	}
+	for _, args := range [][]string{nil, {"sevre"}, {"-listen", "127.0.0.1:0"}} {
+		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "serve") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"signkit/internal/mockapi"
 )
@@ -24,30 +24,30 @@ const banner = `signkit-mockapi: a signing service for development and tests onl
   Stop it with:   Ctrl-C or SIGTERM
 `
 
-func serveCommand() *cobra.Command {
-	var o mockapi.Options
-	var config string
-	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Run the service until SIGTERM or SIGINT",
-		Long: `Run the service until SIGTERM or SIGINT. When it is ready it prints one line
+const serveHelp = `Run the service until SIGTERM or SIGINT. When it is ready it prints one line
 on standard output, "ready URL", and has written into the state folder:
-env (shell lines), ca.pem (TLS), signing-root.pem and audit.jsonl.`,
-		Example: `  signkit-mockapi serve --state /tmp/mock &
-  . /tmp/mock/env`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Log = cmd.ErrOrStderr()
-			return serve(cmd.Context(), o, config, cmd.OutOrStdout())
-		},
-	}
-	flags := cmd.Flags()
+env (shell lines), ca.pem (TLS), signing-root.pem and audit.jsonl.
+
+Usage:
+  signkit-mockapi serve [flags]
+
+Examples:
+  signkit-mockapi serve --state /tmp/mock &
+  . /tmp/mock/env
+`
+
+func serveCommand(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := mockapi.Options{Log: stderr}
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	flags.StringVar(&o.Listen, "listen", defaultListen, "`ADDR:PORT` to listen on; port 0 takes a free one")
 	flags.StringVar(&o.StateDir, "state", defaultState, "`DIR` for keys and the files above; made if missing")
-	flags.StringVar(&config, "config", "", "JSON `FILE`; without it the built-in project \"demo\"")
+	config := flags.String("config", "", "JSON `FILE`; without it the built-in project \"demo\"")
 	flags.BoolVar(&o.PlainHTTP, "plain-http", false, "no TLS; only on a loopback address")
 	flags.StringArrayVar(&o.Hosts, "host", nil, "`NAME` for the server certificate, repeatable; the first is in the URL")
-	return cmd
+	if help, err := parse(flags, args, stdout, serveHelp); help || err != nil {
+		return err
+	}
+	return serve(ctx, o, *config, stdout)
 }
 
 func serve(ctx context.Context, o mockapi.Options, config string, stdout io.Writer) error {

@@ -431,4 +431,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: parse = %+v, want %+v", name, got, test.want)
 		}
 	}
+	if help := parse([]string{"--help"}, home).help; !strings.Contains(help, "--homedir DIR") {
+		t.Errorf("--help says %q", help)
+	}
 }

@@ -18,7 +18,11 @@ import (
 
 func main() {
 	options := parse(os.Args[1:], os.Environ())
-	if options.version {
+	switch {
+	case options.help != "":
+		fmt.Print(options.help)
+		return
+	case options.version:
 		fmt.Println("signkit-scdaemon", version.Version)
 		return
 	}

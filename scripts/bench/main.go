@@ -7,12 +7,13 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"regexp"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
 // group measures some rows that belong together.
@@ -35,11 +36,11 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == rawClientCommand {
 		exit(rawClient(os.Args[2:]))
 	}
-	build := flag.String("build", "build", "folder of the module and its token process")
-	runs := flag.Int("runs", 31, "measurements of each side, alternating")
-	only := flag.String("only", "", "measure only groups that match this regular expression: "+names())
-	report := flag.String("report", "build/reports/bench.json", "JSON file to write")
-	flag.Parse()
+	build := pflag.String("build", "build", "folder of the module and its token process")
+	runs := pflag.Int("runs", 31, "measurements of each side, alternating")
+	only := pflag.String("only", "", "measure only groups that match this regular expression: "+names())
+	report := pflag.String("report", "build/reports/bench.json", "JSON file to write")
+	pflag.Parse()
 	exit(run(*build, *report, *only, *runs))
 }
 
@@ -62,7 +63,7 @@ func exit(err error) {
 func run(build, report, only string, runs int) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
-		return fmt.Errorf("-only: %w", err)
+		return fmt.Errorf("--only: %w", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

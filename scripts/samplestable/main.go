@@ -1,6 +1,6 @@
 // Command samplestable writes the table of samples/README.md from what the scripts say of themselves and what was run last.
 //
-//	samplestable [-check]
+//	samplestable [--check]
 //
 // A row has the first statement and the usage of sign.sh, what verify.sh needs, and the releases on which all runs of the sample
 // passed, from build/reports/scenarios.json. Scenarios are named after the sample's folder: rpm, rpm-add.
@@ -10,13 +10,14 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"signkit/images"
 )
@@ -29,8 +30,8 @@ const (
 )
 
 func main() {
-	check := flag.Bool("check", false, "compare, do not write")
-	flag.Parse()
+	check := pflag.Bool("check", false, "compare, do not write")
+	pflag.Parse()
 	if err := run(*check); err != nil {
 		fmt.Fprintln(os.Stderr, "samplestable:", err)
 		os.Exit(1)

@@ -1,28 +1,29 @@
 // Command testcount runs `go test -json`, shows what a person wants to see of it and counts.
 //
-//	testcount [-count FILE] [-no-skip ALLOWED] GO-TEST-ARGUMENTS…
+//	testcount [--count FILE] [--no-skip ALLOWED] -- GO-TEST-ARGUMENTS…
 //
 // It prints one line per package with its time, the output of each failed test, and each skipped test with its reason.
-// FILE gets "PASSED FAILED SKIPPED". A test with subtests counts as its subtests. With -no-skip, a skipped test that the
+// FILE gets "PASSED FAILED SKIPPED". A test with subtests counts as its subtests. With --no-skip, a skipped test that the
 // file ALLOWED does not name is a failure. The exit status is 1 if anything failed.
 package main
 
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+
+	"github.com/spf13/pflag"
 )
 
 func main() {
-	countFile := flag.String("count", "", "write the counts to this `file`")
-	allowed := flag.String("no-skip", "", "skipped tests fail unless this `file` names them")
-	flag.Parse()
+	countFile := pflag.String("count", "", "write the counts to this `file`")
+	allowed := pflag.String("no-skip", "", "skipped tests fail unless this `file` names them")
+	pflag.Parse()
 
-	c, err := run(flag.Args(), *allowed, os.Stdout)
+	c, err := run(pflag.Args(), *allowed, os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testcount:", err)
 		os.Exit(2)
