@@ -116,13 +116,18 @@ stop_engine() {
   if ! engine_runs; then return 0; fi
   kill -TERM "$engine_pid" # it ends its containers and its containerd
   for ((tries = 0; tries < 480; tries++)); do
-    # Shims of containers that have just ended outlive it for a moment.
-    if ! engine_runs && ! pgrep -f -- 'containerd-shim.* -namespace moby ' >/dev/null 2>&1; then return 0; fi
+    engine_runs || break
     sleep 0.25
   done
-  if ! engine_runs; then return 0; fi
-  say "dockerd (process $engine_pid) did not end within two minutes, and is killed"
-  kill -KILL "$engine_pid" 2>/dev/null || true # its containerd ends with it
+  if engine_runs; then
+    say "dockerd (process $engine_pid) did not end within two minutes, and is killed"
+    kill -KILL "$engine_pid" 2>/dev/null || true # its containerd ends with it
+  fi
+  # Shims of containers that have just ended outlive it for a moment.
+  for ((tries = 0; tries < 40; tries++)); do
+    pgrep -f -- 'containerd-shim.* -namespace moby ' >/dev/null 2>&1 || break
+    sleep 0.25
+  done
 }
 
 # shellcheck disable=SC2329 # a trap calls it
