@@ -82,6 +82,7 @@ func TestHosts(t *testing.T) {
 					return // what stays loaded keeps its state
 				}
 				t.Parallel()
+				v := v // the other rows keep theirs
 				if h.silence {
 					v = v.with(t, impatientSilence, "-O0")
 				}
