@@ -24,6 +24,10 @@ build: ## the module and the programs, into build/
 test: ## everything: build, lint, unit and integration tests; ends with the count
 	$(PREPARE) --for test -- scripts/test.sh lint unit integration
 
+.PHONY: check
+check: ## before a commit: lint, unit tests, and the images of one release
+	$(PREPARE) --for test -- scripts/test.sh lint unit image
+
 .PHONY: unit
 unit: ## Go and C tests that need no container
 	$(PREPARE) --for unit -- scripts/test.sh unit

@@ -7,9 +7,13 @@
 # there are none, as processes of this machine with its own openssl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/goflags.sh
+. scripts/goflags.sh
 
 key=demo/rsa-3072
 out=$PWD/build/demo
+programs=$PWD/build/demo-programs # apart from build/ itself: this module may need a newer libc than the one that is shipped
+image=signkit-verifier:debian-13-core
 work=$(mktemp -d) # tokens and keys of the mock service: gone at the end
 chmod 0700 "$work"
 mkdir "$work/state"
@@ -48,12 +52,12 @@ phase() { # phase NAME COMMAND…: runs it and notes the time
 serve_in_container() {
   docker network create "$network" >/dev/null
   docker run --detach --init --name "$service" --network "$network" --network-alias signing-service \
-    --user "$(id -u):$(id -g)" --volume "$work/state:/state" \
-    signkit-mockapi serve --listen :8443 --host signing-service --state /state >/dev/null
+    --user "$(id -u):$(id -g)" --volume "$work/state:/state" --volume "$programs:/usr/lib/signkit:ro" \
+    "$image" /usr/lib/signkit/signkit-mockapi serve --listen :8443 --host signing-service --state /state >/dev/null
 }
 
 serve_here() {
-  build/signkit-mockapi serve --listen 127.0.0.1:0 --state "$work/state" >"$work/service.log" 2>&1 &
+  "$programs/signkit-mockapi" serve --listen 127.0.0.1:0 --state "$work/state" >"$work/service.log" 2>&1 &
   service_pid=$!
 }
 
@@ -78,10 +82,12 @@ write_settings() {
   )
 }
 
-in_container() { # in_container COMMAND…: in the image, as the calling user, in build/demo
+# in_container COMMAND… runs it as the calling user, in build/demo. What images of signkit have inside is mounted where they have it.
+in_container() {
   docker run --rm --init --network "$network" --user "$(id -u):$(id -g)" --env-file "$work/settings" \
     --env SIGNKIT_CA_FILE=/run/signkit/ca.pem --volume "$work/state/ca.pem:/run/signkit/ca.pem:ro" \
-    --volume "$out:/work" --workdir /work signkit:debian-13-core "$@"
+    --env "PKCS11_PROVIDER_MODULE=$module" --env LANG=C.UTF-8 --volume "$programs:/usr/lib/signkit:ro" \
+    --volume "$PWD/samples:$samples:ro" --volume "$out:/work" --workdir /work "$image" "$@"
 }
 
 here() (
@@ -96,13 +102,46 @@ here() (
 if [[ -z ${SIGNKIT_NO_ENGINE-} ]]; then
   tool=in_container
   module=/usr/lib/signkit/libsignkit-pkcs11.so samples=/usr/share/signkit/samples
-  place="a container of signkit:debian-13-core, as user $(id -u)"
+  place="a container with the tools of debian-13, as user $(id -u)"
 else
   tool=here
-  module=$PWD/build/libsignkit-pkcs11.so samples=$PWD/samples
+  module=$programs/libsignkit-pkcs11.so samples=$PWD/samples
   place="this machine ($SIGNKIT_NO_ENGINE)"
   export PKCS11_PROVIDER_MODULE=$module
 fi
+
+# --- building -------------------------------------------------------------------------------------------------------
+
+# c_compiler prints the compiler for the module, where that need not be the pinned one: this machine's, if its libc is not newer
+# than the one that the module is going to meet here.
+c_compiler() {
+  local here there
+  if [[ -n ${MODULE_CC-} ]]; then echo "$MODULE_CC"; return; fi
+  command -v gcc >/dev/null && [[ -e /usr/include/stdlib.h ]] || return 0
+  here=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d ' ' -f 2)
+  there=$here
+  if [[ $tool == in_container ]]; then
+    there=$(sed -n '/"name": "debian-13"/,/}/s/.*"glibc": "\([0-9.]*\)".*/\1/p' images/matrix.json)
+  fi
+  if [[ $here ]] && printf '%s\n' "$here" "$there" | sort -V -C; then echo gcc; fi
+}
+
+build() { OUTPUT=$programs MODULE_CC=$(c_compiler) scripts/build.sh module signkit-tokend signkit-mockapi; }
+
+# Where the time goes: the base image and Go's compiler are busy side by side.
+build_and_fetch() {
+  local images='' status=0
+  if [[ $tool == in_container ]]; then
+    scripts/base-image.sh debian-13 >/dev/null 2>&1 & # if it fails, it does once more below, and says why
+    # This small program first: its parts are compiled but once, and those of the others are many of the same.
+    CGO_ENABLED=0 go build -o "$work/" ./scripts/matrix
+    scripts/images.sh --tools debian-13-core &
+    images=$!
+  fi
+  build || status=$?
+  if [[ $images ]]; then wait "$images" || status=$?; fi
+  return "$status"
+}
 
 # --- the demonstration ----------------------------------------------------------------------------------------------
 
@@ -147,8 +186,7 @@ mkdir -p "$out"
 file=samples.tar.gz
 tar -czf "$out/$file" samples
 
-phase build scripts/build.sh
-if [[ $tool == in_container ]]; then phase images scripts/images.sh debian-13-core; fi
+phase building build_and_fetch
 phase service start_service
 phase signature sign
 made=$(requests)

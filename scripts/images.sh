@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# usage: scripts/images.sh [TAG…]      (debian-13, debian-13-core, debian-13-java …)
+# usage: scripts/images.sh [--tools] [TAG…]      (debian-13, debian-13-core, debian-13-java …)
 # Builds the images of images/matrix.json, all or the named ones: signkit:TAG with the tools and signkit, the full ones also as
 # signkit:TAG-nonroot with a numeric user; signkit-verifier:TAG,
 # the same tools without signkit; signkit-verifier:openssl-NAME, with openssl alone; and signkit-mockapi, the mock service.
-# Run it after scripts/build.sh: binaries are copied in, never compiled inside.
+# Run it after scripts/build.sh: binaries are copied in, never compiled inside. With --tools, what needs none of them is built and
+# nothing else: signkit-verifier:TAG and, unless tags are named, signkit-verifier:openssl-NAME. That is where the time goes. A second
+# call waits for the first.
 #
 # SIGNKIT_IMAGES="debian-12 rhel-9" (names of images/matrix.json, with blanks between) stands for "all": every variant of those.
 # TAG… on the command line goes before it.
@@ -14,6 +16,8 @@
 # that is printed with the reason, kept in build/images/left-out/TAG, and a failure only for images that were named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/goflags.sh
+. scripts/goflags.sh
 
 version=${VERSION:-$(sed -n 's/^VERSION := //p' Makefile)}
 # Without buildx, newer clients warn about the classic builder; the Dockerfiles work with either.
@@ -21,13 +25,16 @@ docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 logs=build/images
 left_out=$logs/left-out
 
-build() { # build TAG DOCKERFILE [ARGS…]: sets built, the line to print
+# build TAG DOCKERFILE [ARGS…] sets built, the line to print. Images of tools alone get none of the repository's files sent.
+build() {
   local tag=$1 file=$2 log=$logs/${1//[:\/]/-}.log start=$SECONDS proxy arguments=()
+  local files=(--file "$file" .)
   shift 2
+  if [[ " $* " == *" --target "* || $file == images/verifier/* ]]; then files=(-); fi
   for proxy in http_proxy https_proxy no_proxy; do
     if [[ -n ${!proxy-} ]]; then arguments+=(--build-arg "$proxy"); fi
   done
-  if ! docker build --tag "$tag" --file "$file" "${arguments[@]}" "$@" . >"$log" 2>&1; then
+  if ! docker build --tag "$tag" "${arguments[@]}" "$@" "${files[@]}" <"$file" >"$log" 2>&1; then
     tail -n 30 "$log" >&2
     echo "images.sh: building $tag failed (whole log: $log)" >&2
     return 1
@@ -61,10 +68,11 @@ release() {
     if [[ $frozen ]]; then arguments+=(--build-arg "APT_OPTIONS=-o Acquire::Check-Valid-Until=false"); fi
     build "signkit-verifier:$tag" "images/$family/Dockerfile" --target packages "${arguments[@]}"
     echo "$built"
-    if [[ $variant == core ]]; then
+    if [[ $variant == core && ! ($tools_alone && $tags) ]]; then
       build "signkit-verifier:openssl-$name" images/verifier/Dockerfile --build-arg "BASE_IMAGE=$base"
       echo "$built"
     fi
+    if [[ $tools_alone ]]; then continue; fi
     build "signkit:$tag" "images/$family/Dockerfile" "${arguments[@]}" \
       --build-arg "READ_WRITE_SESSIONS=$read_write" --build-arg "VERSION=$version"
     size=$(over "signkit:$tag" "$base")
@@ -92,22 +100,27 @@ chosen() {
   awk -F '|' -v names=" $* " 'index(names, " " $2 " ")' <<<"$lines"
 }
 
-named=${1-}
-lines=$(go run ./scripts/matrix builds "$@")
+tools_alone=
+if [[ ${1-} == --tools ]]; then tools_alone=yes; shift; fi
+mkdir -p "$left_out"
+exec 9>"$logs/lock"
+flock 9
+tags=$* named=${1-}
+lines=$(CGO_ENABLED=0 go run ./scripts/matrix builds "$@")
 read -r -d '' -a wanted <<<"${SIGNKIT_IMAGES-}" || true
 if [[ $# -eq 0 && ${#wanted[@]} -gt 0 ]]; then
   lines=$(chosen "${wanted[@]}")
   named=${wanted[0]}
   echo "SIGNKIT_IMAGES names ${wanted[*]}: no others are built"
 fi
-mkdir -p "$left_out"
 rm -f "$logs"/*.done
-for binary in libsignkit-pkcs11.so signkit-tokend signkit-scdaemon notation-signkit signkit signkit-mockapi; do
-  if [[ ! -e build/$binary ]]; then scripts/build.sh; break; fi
-done
-
-build signkit-mockapi images/mockapi/Dockerfile --build-arg "VERSION=$version"
-echo "$built"
+if [[ ! $tools_alone ]]; then
+  for binary in libsignkit-pkcs11.so signkit-tokend signkit-scdaemon notation-signkit signkit signkit-mockapi; do
+    if [[ ! -e build/$binary ]]; then scripts/build.sh; break; fi
+  done
+  build signkit-mockapi images/mockapi/Dockerfile --build-arg "VERSION=$version"
+  echo "$built"
+fi
 mapfile -t names < <(cut -d '|' -f 2 <<<"$lines" | awk '!seen[$0]++')
 for name in "${names[@]}"; do
   while [[ $(jobs -rp | wc -l) -gt $(nproc) ]]; do wait -n || true; done

@@ -12,6 +12,8 @@ for format in "${formats[@]}"; do [[ $format =~ ^(tar\.gz|deb|rpm)$ ]] || usage;
 mkdir -p "$3"
 build=$(realpath "$1") arch=$2 output=$(realpath "$3")
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/goflags.sh
+. scripts/goflags.sh
 
 version=${VERSION:-$(sed -n 's/^VERSION := //p' Makefile)}
 if [[ -z ${SOURCE_DATE_EPOCH-} ]]; then
@@ -63,6 +65,6 @@ for format in "${formats[@]}"; do
     continue
   fi
   # Compiled like the programs of scripts/build.sh, and so with the same compiled standard library.
-  STAGE=$stage ARCH=$arch VERSION=$version CGO_ENABLED=0 GOFLAGS=-trimpath \
+  STAGE=$stage ARCH=$arch VERSION=$version CGO_ENABLED=0 \
     go tool -modfile=scripts/tools.mod nfpm package --config packaging/nfpm.yaml --packager "$format" --target "$output" >&2
 done

@@ -1,6 +1,5 @@
 // Command matrix prints images/matrix.json for the shell.
 //
-//	matrix base NAME      the official base image of NAME
 //	matrix builds [TAG…]  what to build, everything or the tags named: a line each, its fields as in buildLine
 //	matrix image SCENARIO NAME
 //	                      the tag of the smallest image of NAME that has the scenario's tools
@@ -31,9 +30,6 @@ func run(args []string) (string, error) {
 		return "", err
 	}
 	switch {
-	case len(args) == 2 && args[0] == "base":
-		i, err := find(list, args[1])
-		return i.Base + "\n", err
 	case len(args) >= 1 && args[0] == "builds":
 		return builds(list, args[1:])
 	case len(args) == 3 && args[0] == "image":
@@ -43,7 +39,7 @@ func run(args []string) (string, error) {
 		}
 		return tagFor(i, args[1])
 	}
-	return "", errors.New("usage: matrix base NAME | builds [TAG…] | image SCENARIO NAME")
+	return "", errors.New("usage: matrix builds [TAG…] | image SCENARIO NAME")
 }
 
 func find(list []images.Image, name string) (images.Image, error) {
