@@ -26,7 +26,7 @@ test: ## everything: build, lint, unit and integration tests; ends with the coun
 
 .PHONY: check
 check: ## before a commit: lint, unit tests, and the images of one release
-	$(PREPARE) --for test -- scripts/test.sh lint unit image
+	$(PREPARE) --for check -- scripts/test.sh lint unit image
 
 .PHONY: unit
 unit: ## Go and C tests that need no container

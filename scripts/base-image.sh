@@ -46,14 +46,17 @@ apt_options() {
 bootstrap() {
   # Several releases can be wanted at a time.
   flock "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
-  local options=(--quiet --variant=minbase --include=ca-certificates) line
+  local options=(--quiet --variant=minbase --include=ca-certificates) dpkg_options line
   while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
   # As in the official slim images: no waiting for the disk after each file, no translated descriptions, and no manuals and
-  # translations, but every licence.
-  options+=(--dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"')
-  for line in path-exclude=/usr/share/{doc,groff,info,linda,lintian,locale,man}/'*' path-include=/usr/share/doc/'*'/copyright; do
-    options+=(--dpkgopt="$line")
-  done
+  # translations, but every licence. dpkg leaves out what comes later; given as --dpkgopt, mmdebstrap would filter the first
+  # packages itself, which takes longer than to delete from them what they should not have brought.
+  dpkg_options=$(printf '%s\n' force-unsafe-io path-exclude=/usr/share/{doc,groff,info,linda,lintian,locale,man}/'*' path-include=/usr/share/doc/'*'/copyright)
+  export dpkg_options
+  # shellcheck disable=SC2016 # mmdebstrap's shell fills in $1 and the variable; some of the folders need not exist
+  options+=(--aptopt='Acquire::Languages "none"'
+    --extract-hook='echo "$dpkg_options" >"$1/etc/dpkg/dpkg.cfg.d/slim"'
+    --customize-hook='cd "$1/usr/share"; find doc groff info linda lintian locale man -type f ! -path "doc/*/copyright" -delete 2>/dev/null || true')
   # The host's additional roots, for mirrors behind an inspecting proxy.
   if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
     # shellcheck disable=SC2016 # mmdebstrap's shell fills in $1
