@@ -17,12 +17,11 @@ import (
 )
 
 // buildBridge makes the program that gpg-agent starts, from the sources as they are now.
-func buildBridge(dir string) (string, error) {
-	path := filepath.Join(dir, bridgeProgram)
+func buildBridge(path string) error {
 	if out, err := exec.Command("go", "build", "-o", path, "../"+bridgeProgram).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the bridge: %w\n%s", err, out)
+		return fmt.Errorf("building the bridge: %w\n%s", err, out)
 	}
-	return path, nil
+	return nil
 }
 
 // setUpGPG gives a script about gpg (gpg-…, sign-gpg-…) the bridge, and a TMPDIR that is short enough for sockets.

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
@@ -36,7 +37,38 @@ func (m tests) Run() int {
 	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.NumCPU())); err != nil {
 		panic(err)
 	}
+	if os.Getenv(sharedVariable) == "" {
+		dir, err := os.MkdirTemp("", "signkit-scripts-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		os.Setenv(sharedVariable, dir)
+	}
 	return m.M.Run()
+}
+
+// sharedVariable names the folder of what all scripts share, also those that run once more in namespaces.
+const sharedVariable = "SIGNKIT_TEST_SHARED"
+
+// shared makes a file or folder when the first process needs it, and returns its path.
+func shared(name string, make func(path string) error) (string, error) {
+	path := filepath.Join(os.Getenv(sharedVariable), name)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	lock := flock.New(path + ".lock")
+	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil {
+		return "", fmt.Errorf("waiting until %s is made: %w", name, err)
+	}
+	defer lock.Unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	part := path + ".part"
+	if err := errors.Join(os.RemoveAll(part), make(part)); err != nil {
+		return "", err
+	}
+	return path, os.Rename(part, path)
 }
 
 // reapedVariable marks the process that is signkit; the one without it reaps.
@@ -87,9 +119,8 @@ func reaped(main func()) func() {
 // The condition [built:NAME] asks whether build/NAME is there (make build).
 // exits also demands that no token, right or wrong, is in a stream or in a file (see checkNoToken).
 func TestScripts(t *testing.T) {
-	dir := t.TempDir()
-	keys := sync.OnceValues(func() (string, error) { return makeKeys(filepath.Join(dir, "keys")) })
-	bridge := sync.OnceValues(func() (string, error) { return buildBridge(dir) })
+	keys := sync.OnceValues(func() (string, error) { return shared("keys", makeKeys) })
+	bridge := sync.OnceValues(func() (string, error) { return shared(bridgeProgram, buildBridge) })
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -116,12 +147,12 @@ func service(ts *testscript.TestScript) *mockapi.Server {
 }
 
 // makeKeys fills a state folder with every key: making RSA keys for each script takes long.
-func makeKeys(dir string) (string, error) {
+func makeKeys(dir string) error {
 	s, err := mockapi.Start(mockapi.Options{StateDir: dir})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return dir, errors.Join(s.GenerateKeys(context.Background()), s.Close(context.Background()))
+	return errors.Join(s.GenerateKeys(context.Background()), s.Close(context.Background()))
 }
 
 func setUpScript(env *testscript.Env, keys func() (string, error)) error {
