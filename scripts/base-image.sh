@@ -45,7 +45,7 @@ apt_options() {
 
 bootstrap() {
   # Several releases can be wanted at a time.
-  flock "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
+  flock --wait 3600 "$cache/lock" scripts/prepare.sh --for bootstrap >&2 || return 1
   local options=(--quiet --variant=minbase --include=ca-certificates) dpkg_options line
   while read -r line; do options+=(--aptopt="$line"); done < <(apt_options)
   # As in the official slim images: no waiting for the disk after each file, no translated descriptions, and no manuals and
