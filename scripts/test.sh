@@ -63,7 +63,7 @@ image() {
 }
 integration() {
   packed || return 1
-  CGO_ENABLED=0 count integration -count=1 -timeout=60m ./tests/integration
+  CGO_ENABLED=0 count integration -count=1 -timeout=45m ./tests/integration # each command in it has a limit of its own
 }
 
 count() { # count NAME GO-TEST-ARGUMENTS…

@@ -59,7 +59,7 @@ func (s *setup) each(t *testing.T, cells []cell, do func(*workplace)) {
 	}
 }
 
-// workplace is what a cell's test works with: a folder that containers see as /work, and a mock service that no other test
+// workplace is what a cell's test works with: a folder that is the current one in containers, and a mock service that no other test
 // uses until this one ends.
 type workplace struct {
 	*testing.T
@@ -75,9 +75,12 @@ func (w *workplace) tool(command ...string) result {
 	w.Helper()
 	return w.setup.run(w.T, container{
 		image: cmp.Or(w.tag, w.image.tag(w.sample)), user: w.user, network: true, env: w.service.settings(w.more...),
-		binds: append(w.service.binds(), w.dir+":/work"), command: command,
+		binds: w.service.binds(), dir: w.dir, command: command,
 	})
 }
+
+// inside is a file of the folder as containers see it.
+func (w *workplace) inside(name string) string { return container{dir: w.dir}.inside() + "/" + name }
 
 // script runs a script of the cell's sample as the image has it.
 func (w *workplace) script(name string, arguments ...string) result {
@@ -99,26 +102,36 @@ func (w *workplace) sign(arguments ...string) result {
 type check struct {
 	name    string
 	good    bool   // must be accepted; else it must be refused
-	command string // for bash, in /work; $verify is the sample's verify.sh
+	command string // for bash, in the folder; $verify is the sample's verify.sh
 }
 
 // judge asks a container of the given image, without network and settings, every check. prepare is shell that goes before.
 func (w *workplace) judge(image, prepare string, checks ...check) {
 	w.Helper()
-	var script, want strings.Builder
-	fmt.Fprintf(&script, "set -e\nverify=/sample/verify.sh\n%s\nset +e\n", prepare)
-	for _, c := range checks {
-		fmt.Fprintf(&script, "echo '=== %[1]s' >&2\nif ( %[2]s ) >&2; then echo '%[1]s: accepted'; else echo '%[1]s: refused'; fi\n",
-			c.name, c.command)
-		fmt.Fprintf(&want, "%s: %s\n", c.name, map[bool]string{true: "accepted", false: "refused"}[c.good])
-	}
+	script, want := questions(w.sample, prepare, checks)
 	judged := w.setup.run(w.T, container{
-		image: image, binds: []string{w.dir + ":/work", absolute(w.T, "samples", w.sample) + ":/sample:ro"},
-		command: []string{"bash", "-c", script.String()},
+		image: image, binds: []string{samplesForVerifiers(w.T)}, dir: w.dir, command: []string{"bash", "-c", script},
 	})
-	if judged.stdout != want.String() {
-		w.Errorf("verification says\n%swant\n%s", judged.stdout, want.String())
+	if judged.stdout != want {
+		w.Errorf("verification says\n%swant\n%s", judged.stdout, want)
 	}
+}
+
+// samplesForVerifiers mounts the samples of the repository, as those who verify get them.
+func samplesForVerifiers(t *testing.T) string {
+	t.Helper()
+	return absolute(t, "samples") + ":/samples:ro"
+}
+
+// questions is the shell script that asks the checks, and what it prints if all is well.
+func questions(sample, prepare string, checks []check) (script, want string) {
+	var b, w strings.Builder
+	fmt.Fprintf(&b, "set -e\nverify=/samples/%s/verify.sh\n%s\nset +e\n", sample, prepare)
+	for _, c := range checks {
+		fmt.Fprintf(&b, "echo '=== %[1]s' >&2\nif ( %[2]s ) >&2; then echo '%[1]s: accepted'; else echo '%[1]s: refused'; fi\n", c.name, c.command)
+		fmt.Fprintf(&w, "%s: %s\n", c.name, map[bool]string{true: "accepted", false: "refused"}[c.good])
+	}
+	return b.String(), w.String()
 }
 
 // certificates writes PEM files into the folder: a key's certificate with the intermediate ones, as users get them.

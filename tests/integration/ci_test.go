@@ -82,7 +82,7 @@ func TestCIInputsAreNoCommands(t *testing.T) {
 			}
 			job.name += "-inputs"
 			job.all = false
-			job.env[name] = "dist/b.txt; touch /work/made $(touch made) `touch made`"
+			job.env[name] = "dist/b.txt; touch made $(touch made) `touch made`"
 			s.each(t, s.ciCells(job), func(w *workplace) {
 				w.inFolder("dist", ciFiles...)
 				if got := w.runJob(job, 0); got.code == 0 {
@@ -138,7 +138,7 @@ func (w *workplace) runJob(job ciJob, shard int, more ...string) result {
 // inPod starts what a template itself names as command: Kubernetes, docker compose.
 func inPod(w *workplace, job ciJob, env []string, script string) result {
 	return w.setup.run(w.T, container{
-		image: "signkit:" + job.image, user: w.user, network: true, env: env, binds: append(w.service.binds(), w.dir+":"+job.folder),
+		image: "signkit:" + job.image, user: w.user, network: true, env: env, binds: append(w.service.binds(), w.dir+":"+job.folder), once: true,
 		command: []string{"bash", "-euo", "pipefail", "-c", "cd " + job.folder + "\n" + script},
 	})
 }
@@ -236,7 +236,7 @@ func onGitHubRunner(w *workplace, _ ciJob, env []string, script string) result {
 	for i := range env {
 		env[i] = strings.ReplaceAll(env[i], "registry.example.com/", "")
 	}
-	command := exec.CommandContext(w.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", step)
+	command := exec.CommandContext(within(w.T, commandLimit), "bash", "--noprofile", "--norc", "-eo", "pipefail", step)
 	command.Dir = w.dir
 	command.Env = append(append(os.Environ(), env...), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+bin)
 	asRunner(w.T, command)
@@ -258,7 +258,7 @@ func (w *workplace) dockerOptions(job ciJob, env []string) []string {
 
 // docker runs the engine's command line, as CI systems do.
 func (w *workplace) docker(env []string, stdin string, arguments ...string) result {
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute) // a cleanup comes after the test's own context
+	ctx, cancel := context.WithTimeout(context.Background(), commandLimit) // a cleanup comes after the test's own context
 	defer cancel()
 	command := exec.CommandContext(ctx, "docker", arguments...)
 	command.Env = append(os.Environ(), env...)
@@ -271,6 +271,7 @@ func (w *workplace) outcome(command *exec.Cmd) result {
 	w.Helper()
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
+	command.WaitDelay = 10 * time.Second // what it has left behind may hold them
 	err := command.Run()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		w.Errorf("%s: %v", command.Path, err)

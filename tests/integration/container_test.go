@@ -1,9 +1,9 @@
 package integration
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,9 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ory/dockertest/v3"
-	"github.com/ory/dockertest/v3/docker"
 
 	"signkit/images"
 )
@@ -40,20 +37,37 @@ var users = []user{
 	{name: "uid-12345-read-only", id: "12345:12345", readOnly: true},
 }
 
-// container is one run of a command to its end.
+// twoUsers are root, and the one who differs from root in everything.
+var twoUsers = []user{users[0], users[3]}
+
+// container is a command to run, and what it runs in.
 type container struct {
 	image   string
 	user    user
 	env     []string // NAME=VALUE
 	binds   []string // host:container[:ro]
 	network bool     // on the services' network; else on none
+	dir     string   // of workDir, the current folder; else the root
 	command []string
+	limit   time.Duration // default: commandLimit
+	once    bool          // no other command will want such a container
 }
 
-// result is how a container ended.
+// result is how a command ended.
 type result struct {
 	code           int
 	stdout, stderr string
+}
+
+// workInContainer has all folders of workDir.
+const workInContainer = "/work"
+
+// inside is dir as the container sees it.
+func (c container) inside() string {
+	if c.dir == "" {
+		return "/"
+	}
+	return workInContainer + "/" + filepath.Base(c.dir)
 }
 
 // quickJava leaves out the compiler that pays for programs that run for long: keytool and jarsigner take half the time.
@@ -66,30 +80,24 @@ func (s *setup) run(t *testing.T, c container) result {
 	if strings.HasSuffix(tag, "-java") || repository == "signkit-jdk" {
 		c.env = append(slices.Clip(c.env), quickJava)
 	}
-	options := &dockertest.RunOptions{Repository: repository, Tag: tag, Env: c.env, Cmd: c.command, User: c.user.id, WorkingDir: "/work"}
-	if c.network {
-		options.Networks = []*dockertest.Network{s.network}
-	}
-	resource, err := s.pool.RunWithOptions(options, c.configure)
+	k, err := s.take(c)
 	if err != nil {
 		t.Fatalf("starting %s: %v", c.line(), err)
 	}
-	t.Cleanup(func() { _ = s.pool.Purge(resource) })
-
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
-	defer cancel()
-	code, err := s.pool.Client.WaitContainerWithContext(resource.Container.ID, ctx)
+	r, err := k.run(c.script(), cmp.Or(c.limit, commandLimit))
 	if err != nil {
-		t.Fatalf("waiting for %s: %v", c.line(), err)
+		processes := k.processes()
+		_ = k.remove()
+		t.Fatalf("%s\n%v; it runs\n%s\nand has said\n%s%s", c.line(), err, processes, r.stdout, r.stderr)
 	}
-	var stdout, stderr bytes.Buffer
-	err = s.pool.Client.Logs(docker.LogsOptions{
-		Context: ctx, Container: resource.Container.ID, Stdout: true, Stderr: true, OutputStream: &stdout, ErrorStream: &stderr,
-	})
+	if c.once {
+		err = k.remove()
+	} else {
+		err = s.giveBack(k)
+	}
 	if err != nil {
-		t.Fatalf("reading the output of %s: %v", c.line(), err)
+		t.Errorf("removing a container of %s: %v", c.image, err)
 	}
-	r := result{code, stdout.String(), stderr.String()}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%s\nexit code %d\n%s%s", c.line(), r.code, r.stdout, r.stderr)
@@ -98,21 +106,24 @@ func (s *setup) run(t *testing.T, c container) result {
 	return r
 }
 
-func (c container) configure(h *docker.HostConfig) {
-	h.Binds = c.binds
-	h.Init = true
-	if !c.network {
-		h.NetworkMode = "none"
+// script is the command for a container's shell.
+func (c container) script() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "cd %s || exit 126\n", quote(c.inside()))
+	for _, v := range c.env {
+		name, value, _ := strings.Cut(v, "=")
+		fmt.Fprintf(&b, "export %s=%s\n", name, quote(value))
 	}
-	if c.user.readOnly {
-		h.ReadonlyRootfs = true
-		h.Tmpfs = c.user.tmpfs()
+	b.WriteString("exec")
+	for _, word := range c.command {
+		b.WriteString(" " + quote(word))
 	}
+	return b.String()
 }
 
 // line is the docker command that repeats the run; tokens stay out of it, so docker takes them from its environment.
 func (c container) line() string {
-	line := []string{"docker run --rm --init -w /work"}
+	line := []string{"docker run --rm --init -w", c.inside(), "-v", quote(shared.work + ":" + workInContainer)}
 	if c.user.id != "" {
 		line = append(line, "-u", c.user.id)
 	}
@@ -151,10 +162,10 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// workDir is a folder that every user may write to. Files of other users in it are no obstacle to removing it.
+// workDir is a folder that every user may write to. Containers see it in workInContainer.
 func (s *setup) workDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "signkit-work-")
+	dir, err := os.MkdirTemp(s.work, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,13 +177,20 @@ func (s *setup) workDir(t *testing.T) string {
 			return
 		}
 		// Where this process is not root, a container can.
-		s.run(t, container{image: s.images[0].plain(), binds: []string{dir + ":/work"},
-			command: []string{"find", "/work", "-mindepth", "1", "-delete"}})
+		s.run(t, container{image: s.images[0].plain(), dir: dir, command: []string{"find", ".", "-mindepth", "1", "-delete"}})
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
 	return dir
+}
+
+// within is a context that ends with the test, or after the limit.
+func within(t *testing.T, limit time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // absolute is a path of the repository for docker's -v.
@@ -191,7 +209,7 @@ func TestPrintedLine(t *testing.T) {
 	m, dir := s.borrow(t), s.workDir(t)
 	c := container{
 		image: "signkit:" + s.images[len(s.images)-1].Tag(images.Full), user: users[3], network: true,
-		env: m.settings("SIGNKIT_DESCRIPTION=it's a \"release\" of $HOME"), binds: append(m.binds(), dir+":/work"),
+		env: m.settings("SIGNKIT_DESCRIPTION=it's a \"release\" of $HOME"), binds: m.binds(), dir: dir,
 		command: []string{"bash", "-c", `id -u; pwd; echo "$SIGNKIT_DESCRIPTION $1"; touch /x || echo read-only; ` +
 			`signkit certificate demo/p-256 | openssl x509 -noout -subject; exit 7`, "-", "two  blanks and a '"},
 	}
@@ -200,7 +218,7 @@ func TestPrintedLine(t *testing.T) {
 	if token := m.setting("SIGNPATH_API_TOKEN"); strings.Contains(line, token) {
 		t.Error("the line shows the token")
 	}
-	command := exec.CommandContext(t.Context(), "bash", "-c", line)
+	command := exec.CommandContext(within(t, commandLimit), "bash", "-c", line)
 	command.Env = append(os.Environ(), "SIGNPATH_API_TOKEN="+m.setting("SIGNPATH_API_TOKEN"))
 	output, _ := command.Output()
 	if code := command.ProcessState.ExitCode(); first.code != 7 || code != 7 || string(output) != first.stdout ||

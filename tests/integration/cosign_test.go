@@ -19,7 +19,7 @@ import (
 // the root.
 func TestCosign(t *testing.T) {
 	s := need(t)
-	cells := append(s.inAll(users, cell{sample: "cosign", key: "demo/p-256"}),
+	cells := append(s.inAll(twoUsers, cell{sample: "cosign", key: "demo/p-256"}),
 		s.inAll(users[:1], cell{sample: "cosign", key: "demo/rsa-3072"})...)
 	s.each(t, cells, func(w *workplace) {
 		images := w.registryFor(2)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestDoctor: in every image, as every user, doctor finds nothing to mend in a set-up that signs; it does find what only a
+// TestDoctor: in every image, as root and as another user, doctor finds nothing to mend in a set-up that signs; it does find what only a
 // container can lack. No output shows the token.
 func TestDoctor(t *testing.T) {
 	s := need(t)
@@ -38,7 +38,7 @@ func TestDoctor(t *testing.T) {
 	} {
 		as := users[1:2]
 		if name == "healthy" {
-			as = users
+			as = twoUsers
 		}
 		s.each(t, s.inAll(as, cell{sample: "jarsigner", form: "doctor-" + name}), func(w *workplace) {
 			w.more = test.env

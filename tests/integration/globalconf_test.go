@@ -19,15 +19,15 @@ func TestGlobalOpenSSLConfiguration(t *testing.T) {
 			got := s.run(w.T, container{
 				image: "signkit:" + w.image.Tag(images.Full), user: w.user, network: true,
 				env:   w.service.settings("OPENSSL_CONF=/etc/signkit/openssl-" + via + ".cnf"),
-				binds: append(w.service.binds(), w.dir+":/work"),
-				command: []string{"bash", "-euc", `cd /usr/share/signkit/samples
+				binds: w.service.binds(), dir: w.dir,
+				command: []string{"bash", "-euc", `samples=/usr/share/signkit/samples
 for sample in openssl pkcs11-tool; do
-  echo "by $sample" >/work/$sample
-  $sample/sign.sh "$1" /work/$sample
+  echo "by $sample" >$sample
+  $samples/$sample/sign.sh "$1" $sample
 done
-cp /work/openssl /work/cms
-openssl/sign.sh --form cms "$1" /work/cms
-osslsigncode/sign.sh --no-timestamp "$1" /work/file.exe`, "bash", w.key},
+cp openssl cms
+$samples/openssl/sign.sh --form cms "$1" cms
+$samples/osslsigncode/sign.sh --no-timestamp "$1" file.exe`, "bash", w.key},
 			})
 			if got.code != 0 {
 				w.Fatalf("ended with %d", got.code)

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,9 @@ const bridgeTests = `^Test(GPG|ParallelGPG|TwoGPG|Kill|AgentThat|Outage|Service|
 
 // bridgeTestProgram is built as the bridge itself is, so that it runs with every C library.
 var bridgeTestProgram = sync.OnceValues(func() (string, error) {
-	compiler, err := exec.Command(filepath.Join(root, "scripts", "zig.sh")).Output()
+	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
+	defer cancel()
+	compiler, err := exec.CommandContext(ctx, filepath.Join(root, "scripts", "zig.sh")).Output()
 	if err != nil {
 		return "", err
 	}
@@ -24,7 +27,7 @@ var bridgeTestProgram = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	program := filepath.Join(dir, "bridge.test")
-	build := exec.Command("go", "test", "-c", "-tags", "netgo,osusergo", "-o", program, "./cmd/signkit-scdaemon")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "netgo,osusergo", "-o", program, "./cmd/signkit-scdaemon")
 	build.Dir, build.Stderr = root, os.Stderr
 	build.Env = append(os.Environ(), "CGO_ENABLED=1", "CC="+strings.TrimSpace(string(compiler)))
 	return program, build.Run()
@@ -43,7 +46,7 @@ func TestBridgeWithEveryGnuPG(t *testing.T) {
 		t.Run(i.Name, func(t *testing.T) {
 			s.report.note(t, outcome{Scenario: "gpg-bridge", Image: i.Name, User: users[1].name})
 			got := s.run(t, container{
-				image: i.tag("gpg"), user: users[1], binds: []string{program + ":/bridge.test:ro"},
+				image: i.tag("gpg"), user: users[1], binds: []string{program + ":/bridge.test:ro"}, once: true, limit: 4 * commandLimit,
 				env: []string{"SIGNKIT_NO_SKIP=1"}, command: []string{"sh", "-c", "cd /tmp && /bridge.test -test.v -test.run '" + bridgeTests + "'"},
 			})
 			passed := strings.Count(got.stdout, "\n--- PASS: ")

@@ -3,6 +3,8 @@ package integration
 import (
 	"archive/zip"
 	"bytes"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -31,7 +33,7 @@ func (w *workplace) jar(name string) {
 // TestJarsigner signs two JAR files, and verifies them in a JDK that knows the root and nothing else of the signer.
 func TestJarsigner(t *testing.T) {
 	s := need(t)
-	cells := append(s.inAll(users, cell{sample: "jarsigner", key: "demo/p-256"}),
+	cells := append(s.inAll(twoUsers, cell{sample: "jarsigner", key: "demo/p-256"}),
 		s.inAll(users[:1], cell{sample: "jarsigner", key: "demo/rsa-3072"}, cell{sample: "jarsigner", key: "demo/p-521"})...)
 	s.each(t, cells, func(w *workplace) {
 		w.jar("one.jar")
@@ -45,9 +47,10 @@ func TestJarsigner(t *testing.T) {
 		w.service.wantRequests(w.T, 4+2*7, 1+2*3)
 		w.roots("root.pem", "stranger.pem")
 		verify := "bash $verify --root root.pem "
-		if w.user != users[0] || w.key == "demo/p-521" { // who signed, and on which curve, makes no difference to the rest
+		if w.user != users[0] || w.key != "demo/p-256" { // who signed, and with which key, makes no difference to the rest
 			w.judge(w.image.verifier(w.sample), "",
-				check{"signed", true, verify + "one.jar two.jar"}, check{"unsigned", false, verify + "unsigned.jar"})
+				check{"signed", true, verify + "one.jar two.jar"}, check{"unsigned", false, verify + "unsigned.jar"},
+				check{"wrong root", false, "bash $verify --root stranger.pem one.jar"})
 			return
 		}
 		w.sign("--no-timestamp", w.key, "bare.jar")
@@ -68,32 +71,35 @@ cp one.jar added.jar; echo more >more.txt; jar uf added.jar more.txt`,
 	})
 }
 
-// TestJarsignerAuthorities: the next time-stamp authority is asked when one fails, or does not answer for longer than the script
-// says, which is shortened here.
+// TestJarsignerAuthorities: the next time-stamp authority is asked when one refuses connections, fails, answers nonsense, or does
+// not answer for longer than the script says, which is shortened here.
 func TestJarsignerAuthorities(t *testing.T) {
 	s := need(t)
-	for name, faults := range map[string][]fault{
-		"refused": nil,
-		"error":   {{Route: "tsa", Kind: "status", Status: 503}},
-		"html":    {{Route: "tsa", Kind: "html"}},
-		"hang":    {{Route: "tsa", Kind: "hang"}},
-	} {
-		s.each(t, s.inAll(users[:1], cell{sample: "jarsigner", form: "tsa-" + name, key: "demo/p-256"}), func(w *workplace) {
-			w.jar("file.jar")
-			good := "https://" + w.service.relay.address + "/tsa"
-			bad := good
-			if faults == nil {
-				bad = "http://127.0.0.1:1/"
-			}
-			w.service.fail(w.T, faults...)
-			const impatient = `grep -q Timeout=60000 "$0" && sed s/Timeout=60000/Timeout=5000/ "$0" >/tmp/sign.sh && exec bash /tmp/sign.sh "$@"`
-			got := w.tool("bash", "-c", impatient, samplesInImage+"/jarsigner/sign.sh", "--tsa", bad, "--tsa", good, w.key, "file.jar")
-			if got.code != 0 {
-				w.Fatalf("sign.sh ended with %d", got.code)
-			}
-			w.roots("root.pem", "stranger.pem")
-			w.judge(w.image.verifier(w.sample), "", check{"signed", true, "bash $verify --root root.pem file.jar"})
-		})
+	s.each(t, s.inAll(users[:1], cell{sample: "jarsigner", form: "tsa-fails", key: "demo/p-256"}), func(w *workplace) {
+		w.jar("file.jar")
+		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503}, fault{Route: "tsa", Kind: "html"}, fault{Route: "tsa", Kind: "hang"})
+		const impatient = `grep -q Timeout=60000 "$0" && sed s/Timeout=60000/Timeout=5000/ "$0" >/tmp/sign.sh && exec bash /tmp/sign.sh "$@"`
+		arguments := append([]string{"bash", "-c", impatient, samplesInImage + "/jarsigner/sign.sh", "--tsa", "http://127.0.0.1:1/"}, w.authorities(4)...)
+		if got := w.tool(append(arguments, w.key, "file.jar")...); got.code != 0 {
+			w.Fatalf("sign.sh ended with %d", got.code)
+		}
+		w.wantStampRequests(4)
+		w.roots("root.pem", "stranger.pem")
+		w.judge(w.image.verifier(w.sample), "", check{"signed", true, "bash $verify --root root.pem file.jar"})
+	})
+}
+
+// authorities are options that name the service's time-stamp authority a number of times.
+func (w *workplace) authorities(number int) []string {
+	return slices.Repeat([]string{"--tsa", "https://" + w.service.relay.address + "/tsa"}, number)
+}
+
+// wantStampRequests checks how often the service was asked for a time-stamp: once for each of its faults, and once for the good one.
+func (w *workplace) wantStampRequests(want int) {
+	w.Helper()
+	list := slices.DeleteFunc(w.service.requests(w.T), func(r request) bool { return !strings.HasSuffix(r.Path, "/tsa") })
+	if len(list) != want {
+		w.Errorf("%d time-stamps were asked for, want %d: %+v", len(list), want, list)
 	}
 }
 
@@ -109,7 +115,7 @@ func TestJarsignerWithoutRightToReadTheChain(t *testing.T) {
 		}
 		w.service.fail(w.T, fault{Route: "certificate", Kind: "status", Status: 403, Count: -1})
 		w.sign(w.key, "leaf.jar")
-		w.more = []string{"SIGNKIT_CERTIFICATE_CHAIN_FILE=/work/chain.pem"}
+		w.more = []string{"SIGNKIT_CERTIFICATE_CHAIN_FILE=" + w.inside("chain.pem")}
 		w.sign(w.key, "full.jar")
 		w.roots("root.pem", "stranger.pem")
 		w.judge(w.image.verifier(w.sample), "",

@@ -80,13 +80,13 @@ func (s *setup) extend(t *testing.T, i image, sample, name, steps string) error 
 		t.Fatal(err)
 	}
 	var output bytes.Buffer
-	build := docker.BuildImageOptions{Name: name, ContextDir: context, Dockerfile: "Dockerfile", OutputStream: &output}
+	build := docker.BuildImageOptions{Context: within(t, buildLimit), Name: name, ContextDir: context, Dockerfile: "Dockerfile", OutputStream: &output}
 	for _, proxy := range []string{"http_proxy", "https_proxy", "no_proxy"} {
 		if value := os.Getenv(proxy); value != "" {
 			build.BuildArgs = append(build.BuildArgs, docker.BuildArg{Name: proxy, Value: value})
 		}
 	}
-	if err := s.pool.Client.BuildImage(build); err != nil {
+	if err := s.builder.Client.BuildImage(build); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", name, err, strings.TrimSpace(output.String()))
 	}
 	return nil

@@ -21,7 +21,10 @@ var secretName = regexp.MustCompile(`(?i)token|secret|password|passphrase|api_?k
 // secrets are the tokens of this run's services, and what secrets the run itself was given.
 func (s *setup) secrets() (list []string) {
 	for _, service := range s.all {
-		list = append(list, service.setting("SIGNPATH_API_TOKEN"))
+		// They have one and the same.
+		if token := service.setting("SIGNPATH_API_TOKEN"); !slices.Contains(list, token) {
+			list = append(list, token)
+		}
 	}
 	for _, v := range os.Environ() {
 		// Shorter ones are words that files have, too.
@@ -62,7 +65,7 @@ func distributions(tag string) bool { return strings.HasPrefix(tag, "signkit-ver
 
 func (s *setup) scanImages(t *testing.T, tags []string) *scanner {
 	t.Helper()
-	save := exec.CommandContext(t.Context(), "docker", append([]string{"save"}, tags...)...)
+	save := exec.CommandContext(within(t, buildLimit), "docker", append([]string{"save"}, tags...)...)
 	stream, err := save.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -92,9 +95,15 @@ func (s *setup) scanImages(t *testing.T, tags []string) *scanner {
 
 // listSetID prints each program that changes its user or group: mode, user:group, path, and whether a package brings it. Before
 // Debian 13, packages list some programs under the folders that are links to those under /usr now.
-const listSetID = `cd /; find / -xdev -type f -perm /6000 -printf '%m %U:%G %p\n' | sort | while read -r mode ids path; do
-	if dpkg -S "$path" || dpkg -S "${path#/usr}" || rpm -qf "$path"; then by=package; else by=nobody; fi >/dev/null 2>&1
-	echo "$mode $ids $path $by"
+const listSetID = `cd /
+mapfile -t lines < <(find / -xdev -type f -perm /6000 -printf '%m %U:%G %p\n' | sort)
+paths=("${lines[@]#* * }")
+# One call for all: each reads the lists of all packages. Its lines are PACKAGE: PATH.
+packages=$(dpkg -S "${paths[@]}" "${paths[@]#/usr}" 2>/dev/null)$'\n'
+for line in "${lines[@]}"; do
+	path=${line#* * } by=nobody
+	if [[ $packages == *": $path"$'\n'* || $packages == *": ${path#/usr}"$'\n'* ]] || rpm -qf "$path" >/dev/null 2>&1; then by=package; fi
+	echo "$line $by"
 done`
 
 // TestImageSetID: programs that change their user are the base's and those of distribution packages; signkit adds none.
@@ -168,7 +177,7 @@ func TestNonRoot(t *testing.T) {
 			w.write("file", "content\n")
 			got := w.setup.run(w.T, container{
 				image: w.image.nonRoot(), user: w.user, network: true, env: w.service.settings(),
-				binds:   append(w.service.binds(), w.dir+":/work"),
+				binds: w.service.binds(), dir: w.dir,
 				command: []string{"bash", "-euc", "id -u; signkit sign --key demo/gpg-rsa-4096 file"},
 			})
 			want := "10001\n"

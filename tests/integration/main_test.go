@@ -14,11 +14,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ory/dockertest/v3"
 
 	"signkit/images"
 )
+
+// buildLimit is how long it may take to fetch and build what a test needs besides the images.
+const buildLimit = 15 * time.Minute
 
 // root is the repository, seen from this folder.
 const root = "../.."
@@ -26,9 +30,12 @@ const root = "../.."
 // setup is what all tests of a run share; only TestMain makes one.
 type setup struct {
 	unavailable  string // why no container test can run; empty if they can
+	work         string // the folder of all tests' folders
 	pool         *dockertest.Pool
+	builder      *dockertest.Pool // for what takes the engine longer than engineLimit
 	network      *dockertest.Network
-	images       []image       // those that are built here
+	images       []image // those that are built here
+	kept         containers
 	services     chan *service // each is one test's at a time
 	all          []*service
 	report       report
@@ -78,16 +85,32 @@ func (s *setup) start() error {
 	if s.pool, err = dockertest.NewPool(""); err != nil {
 		return fmt.Errorf("no Docker engine: %w", err)
 	}
+	s.pool.Client.SetTimeout(engineLimit)
+	if s.builder, err = dockertest.NewPool(""); err != nil {
+		return fmt.Errorf("no Docker engine: %w", err)
+	}
 	if err := s.pool.Client.Ping(); err != nil {
 		return fmt.Errorf("no Docker engine answers: %w", err)
 	}
 	if err := s.findImages(); err != nil {
 		return err
 	}
+	if err := s.makeWork(); err != nil {
+		return err
+	}
 	if s.network, err = s.pool.CreateNetwork(fmt.Sprintf("signkit-integration-%d", os.Getpid())); err != nil {
 		return fmt.Errorf("making a container network: %w", err)
 	}
 	return s.startServices()
+}
+
+// makeWork makes the folder that every container has.
+func (s *setup) makeWork() error {
+	var err error
+	if s.work, err = os.MkdirTemp("", "signkit-work-"); err != nil {
+		return err
+	}
+	return os.Chmod(s.work, 0o755)
 }
 
 // namesOthers is why an image is left out that the variable SIGNKIT_IMAGES does not name.
@@ -148,6 +171,10 @@ func (s *setup) findImages() error {
 }
 
 func (s *setup) tearDown() {
+	fmt.Printf("%d commands ran in %d containers\n", s.kept.commands, s.kept.started)
+	if err := s.removeKept(); err != nil {
+		fmt.Fprintln(os.Stderr, "removing containers:", err)
+	}
 	for _, service := range s.all {
 		if err := service.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stopping a mock service:", err)
@@ -158,12 +185,17 @@ func (s *setup) tearDown() {
 			fmt.Fprintln(os.Stderr, "removing the container network:", err)
 		}
 	}
+	if err := os.RemoveAll(s.work); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
-// need skips a test that cannot run here. SIGNKIT_NO_SKIP=1 makes that a failure.
+// need skips a test that cannot run here. SIGNKIT_NO_SKIP=1 makes that a failure. The others run in parallel, so that none waits for
+// the slowest part of another.
 func need(t *testing.T) *setup {
 	t.Helper()
 	if shared.unavailable == "" {
+		t.Parallel()
 		return shared
 	}
 	if os.Getenv("SIGNKIT_NO_SKIP") == "1" {
@@ -247,7 +279,7 @@ func TestChosenImages(t *testing.T) {
 		if test.wrong == "" {
 			continue
 		}
-		script := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "images.sh"))
+		script := exec.CommandContext(within(t, commandLimit), filepath.Join(root, "scripts", "images.sh"))
 		script.Env = append(os.Environ(), "SIGNKIT_IMAGES="+test.names)
 		output, failed := script.CombinedOutput()
 		want := fmt.Sprintf("SIGNKIT_IMAGES names %q, which images/matrix.json does not have; it has debian-11 ", test.wrong)

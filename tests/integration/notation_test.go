@@ -8,7 +8,7 @@ import (
 // TestNotation signs images in both formats, and verifies them with a trust policy that knows the root alone.
 func TestNotation(t *testing.T) {
 	s := need(t)
-	cells := append(s.inAll(users, cell{sample: "notation", key: "demo/p-256"}),
+	cells := append(s.inAll(twoUsers, cell{sample: "notation", key: "demo/p-256"}),
 		s.inAll(users[:1], cell{sample: "notation", key: "demo/rsa-3072"})...)
 	s.each(t, cells, func(w *workplace) {
 		images := w.registryFor(4)
@@ -82,7 +82,7 @@ func TestNotationMissingIssuer(t *testing.T) {
 			!strings.Contains(got.stderr, "SIGNKIT_CERTIFICATE_CHAIN_FILE") {
 			w.Errorf("ended with %d", got.code)
 		}
-		w.more = []string{"SIGNKIT_CERTIFICATE_CHAIN_FILE=/work/chain.pem"}
+		w.more = []string{"SIGNKIT_CERTIFICATE_CHAIN_FILE=" + w.inside("chain.pem")}
 		w.signMounted(sign[1:]...)
 		w.judgeOnline("export HOME=/tmp", check{"signed", true, "bash $verify --http --root root.pem --no-timestamp " + images[0]})
 	})

@@ -17,15 +17,13 @@ func openPGPScenarios(i image) []string {
 	return list
 }
 
-// TestOpenPGP signs files, packages, repositories, tags and commits with the samples, as every kind of user, and lets the
-// tools judge them in a container that has public keys only. All scenarios of a cell share two containers.
+// TestOpenPGP signs files, packages, repositories, tags and commits with the samples, as every kind of user, two with either key,
+// and lets the tools judge them in a container that has public keys only. All scenarios of a cell share two containers.
 func TestOpenPGP(t *testing.T) {
 	s := need(t)
-	var cells []cell
-	for _, key := range []string{"demo/gpg-rsa-4096", "demo/gpg-p-256"} {
-		cells = append(cells, cell{sample: "git", form: "and-packages", key: key})
-	}
-	s.each(t, s.inAll(users, cells...), signAndJudgeOpenPGP)
+	rsa := s.inAll(twoUsers, cell{sample: "git", form: "and-packages", key: "demo/gpg-rsa-4096"})
+	ec := s.inAll(users[1:3], cell{sample: "git", form: "and-packages", key: "demo/gpg-p-256"})
+	s.each(t, append(rsa, ec...), signAndJudgeOpenPGP)
 }
 
 func signAndJudgeOpenPGP(w *workplace) {
@@ -35,7 +33,8 @@ func signAndJudgeOpenPGP(w *workplace) {
 	}
 	signed := w.setup.run(w.T, container{
 		image: w.image.tag(w.sample), user: w.user, network: true, env: w.service.settings(),
-		binds:   append(w.service.binds(), w.dir+":/work", absolute(w.T, "tests", "integration", "testdata", "openpgp-sign.sh")+":/sign.sh:ro"),
+		binds:   append(w.service.binds(), absolute(w.T, "tests", "integration", "testdata", "openpgp-sign.sh")+":/sign.sh:ro"),
+		dir:     w.dir,
 		command: []string{"bash", "/sign.sh", w.key, other},
 	})
 	if signed.code != 0 {
@@ -44,9 +43,9 @@ func signAndJudgeOpenPGP(w *workplace) {
 	judged := w.setup.run(w.T, container{
 		image: w.image.verifier(w.sample),
 		binds: []string{
-			w.dir + ":/work", absolute(w.T, "tests", "integration", "testdata", "openpgp-verify.sh") + ":/verify.sh:ro",
-			absolute(w.T, "samples") + ":/samples:ro",
+			absolute(w.T, "tests", "integration", "testdata", "openpgp-verify.sh") + ":/verify.sh:ro", samplesForVerifiers(w.T),
 		},
+		dir:     w.dir,
 		command: []string{"bash", "/verify.sh"},
 	})
 	if judged.code != 0 {
@@ -177,8 +176,9 @@ func TestFailedPackagesSpeak(t *testing.T) {
 		w.service.fail(w.T, fault{Route: "sign", Kind: "status", Status: 403, Count: -1})
 		got := w.setup.run(w.T, container{
 			image: w.image.tag(w.sample), user: w.user, network: true, env: w.service.settings(),
-			binds:   append(w.service.binds(), w.dir+":/work", absolute(w.T, "tests", "integration", "testdata", "openpgp-sign.sh")+":/sign.sh:ro"),
-			command: []string{"bash", "-c", `bash /sign.sh "$@" && cd /work && ` + unsigned, "sign.sh", w.key, "demo/gpg-p-256"},
+			binds:   append(w.service.binds(), absolute(w.T, "tests", "integration", "testdata", "openpgp-sign.sh")+":/sign.sh:ro"),
+			dir:     w.dir,
+			command: []string{"bash", "-c", `bash /sign.sh "$@" && ` + unsigned, "sign.sh", w.key, "demo/gpg-p-256"},
 		})
 		if got.code != 0 {
 			w.Fatalf("ended with %d", got.code)

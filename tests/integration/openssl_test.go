@@ -70,7 +70,7 @@ func TestOpenSSLTimestamps(t *testing.T) {
 		w.service.fail(w.T, fault{Route: "tsa", Kind: "status", Status: 503}, fault{Route: "tsa", Kind: "html"})
 		got := s.run(w.T, container{
 			image: "signkit:" + w.image.Tag(images.Full), user: w.user, network: true, env: w.service.settings(),
-			binds: append(w.service.binds(), w.dir+":/work"),
+			binds: w.service.binds(), dir: w.dir,
 			command: []string{"bash", "-euc", `sign=/usr/share/signkit/samples/openssl/sign.sh
 $sign --tsa http://127.0.0.1:1/ --tsa "$2" --tsa "$2" --tsa "$2" "$1" file
 $sign "$1" bare
@@ -201,7 +201,7 @@ func TestVariants(t *testing.T) {
 			w.write("file", "hello\n")
 			got := s.run(w.T, container{
 				image: fmt.Sprintf("signkit:%s-%s", w.image.Name, suffix), user: w.user, network: true, env: w.service.settings(),
-				binds: append(w.service.binds(), w.dir+":/work"), command: []string{samplesInImage + "/openssl/sign.sh", w.key, "file"},
+				binds: w.service.binds(), dir: w.dir, command: []string{samplesInImage + "/openssl/sign.sh", w.key, "file"},
 			})
 			if got.code != 0 {
 				w.Fatalf("ended with %d", got.code)

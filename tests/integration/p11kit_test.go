@@ -16,7 +16,7 @@ func TestP11Kit(t *testing.T) {
 		got := s.run(w.T, container{
 			image: "signkit:" + w.image.Tag(images.Full), user: w.user, network: true,
 			env:   w.service.settings("SIGNPATH_CRYPTOKI_DO_NOT_FAIL_ON_READ_WRITE_SESSIONS=true"),
-			binds: append(w.service.binds(), w.dir+":/work"), command: []string{"bash", "p11-kit.sh", w.key},
+			binds: w.service.binds(), dir: w.dir, command: []string{"bash", "p11-kit.sh", w.key},
 		})
 		const want = "finds-token yes\nlist-all yes\ntest-sign yes\nexport yes\nproxy yes\n"
 		if got.code != 0 || got.stdout != want {

@@ -14,7 +14,7 @@ import (
 func TestPackages(t *testing.T) {
 	s := need(t)
 	dir := t.TempDir()
-	pack := exec.CommandContext(t.Context(), filepath.Join(root, "scripts/package.sh"), filepath.Join(root, "build"), runtime.GOARCH, dir, "deb", "rpm")
+	pack := exec.CommandContext(within(t, buildLimit), filepath.Join(root, "scripts/package.sh"), filepath.Join(root, "build"), runtime.GOARCH, dir, "deb", "rpm")
 	pack.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000")
 	if out, err := pack.CombinedOutput(); err != nil {
 		t.Fatalf("scripts/package.sh: %v\n%s", err, out)
@@ -33,7 +33,7 @@ func TestPackages(t *testing.T) {
 			}
 			t.Run(img.Name+"/"+format, func(t *testing.T) {
 				t.Parallel()
-				got := s.run(t, container{image: img.verifier("rpm"), binds: []string{dir + ":/packages:ro"}, command: []string{"bash", "-euc", inPackage + command}})
+				got := s.run(t, container{image: img.verifier("rpm"), binds: []string{dir + ":/packages:ro"}, once: true, command: []string{"bash", "-euc", inPackage + command}})
 				if got.code != 0 || !strings.Contains(got.stdout, "everything works\n") || !strings.HasSuffix(got.stdout, "nothing left\n") {
 					t.Errorf("ended with %d", got.code)
 				}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // readmeBlock is a block of shell that README.md marks as one to run: <!-- run: NAME -->.
@@ -75,10 +76,11 @@ func (w *workplace) readmeFolder() {
 
 // onHost runs shell on this machine, in the folder, as README.md's reader does.
 func (w *workplace) onHost(script string) (string, error) {
-	command := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", script)
+	command := exec.CommandContext(within(w.T, commandLimit), "bash", "-euo", "pipefail", "-c", script)
 	command.Dir = w.dir
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
+	command.WaitDelay = 10 * time.Second // what it has left behind may hold them
 	err := command.Run()
 	return output.String(), err
 }

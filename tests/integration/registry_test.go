@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -22,7 +23,9 @@ import (
 
 // containerTools builds cosign and notation, or finds them built, and says where they are.
 var containerTools = sync.OnceValues(func() (string, error) {
-	cmd := exec.Command(filepath.Join(root, "scripts", "container-tools.sh"))
+	ctx, cancel := context.WithTimeout(context.Background(), buildLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "container-tools.sh"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err
@@ -85,23 +88,12 @@ func (w *workplace) registryFor(number int) []string {
 // judgeOnline is judge for signatures in a registry: with a network, and with the programs mounted for the sample.
 func (w *workplace) judgeOnline(prepare string, checks ...check) {
 	w.Helper()
-	script, want := questions(prepare, checks)
+	script, want := questions(w.sample, prepare, checks)
 	judged := w.setup.run(w.T, container{
-		image: w.image.verifier(w.sample), network: true, command: []string{"bash", "-c", script},
-		binds: append([]string{w.dir + ":/work", absolute(w.T, "samples", w.sample) + ":/sample:ro"}, mounted(w.T, w.sample)...),
+		image: w.image.verifier(w.sample), network: true, dir: w.dir, command: []string{"bash", "-c", script},
+		binds: append([]string{samplesForVerifiers(w.T)}, mounted(w.T, w.sample)...),
 	})
 	if judged.stdout != want {
 		w.Errorf("verification says\n%swant\n%s", judged.stdout, want)
 	}
-}
-
-// questions is the shell script that asks the checks, and what it prints if all is well.
-func questions(prepare string, checks []check) (script, want string) {
-	var b, w strings.Builder
-	fmt.Fprintf(&b, "set -e\nverify=/sample/verify.sh\n%s\nset +e\n", prepare)
-	for _, c := range checks {
-		fmt.Fprintf(&b, "echo '=== %[1]s' >&2\nif ( %[2]s ) >&2; then echo '%[1]s: accepted'; else echo '%[1]s: refused'; fi\n", c.name, c.command)
-		fmt.Fprintf(&w, "%s: %s\n", c.name, map[bool]string{true: "accepted", false: "refused"}[c.good])
-	}
-	return b.String(), w.String()
 }

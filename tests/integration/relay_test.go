@@ -148,7 +148,7 @@ func (r *relay) serve(conn net.Conn) {
 	if protocol != "" {
 		config.NextProtos = []string{protocol}
 	}
-	outside, err := tls.Dial("tcp", r.upstream, config)
+	outside, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", r.upstream, config)
 	if err != nil {
 		abort(conn)
 		return

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // vendorLines are documented command lines of the vendor's script, without the credentials and the image that each gets, and how
@@ -25,7 +27,8 @@ var vendorLines = []struct{ line, policy, leaves, verify string }{
 	{"-Scenario JarSigner dist/demo.jar", "rsa-3072", "", "jarsigner --root root.pem dist/demo.jar"},
 }
 
-// TestVendorLines runs them through scripts/run-scenario.sh, as the user of this process.
+// TestVendorLines runs them through scripts/run-scenario.sh, as the user of this process. The samples run in every image in other
+// tests; what a line becomes is the same for all, so each image takes its share of the lines.
 func TestVendorLines(t *testing.T) {
 	s := need(t)
 	s.each(t, s.inAll(users[:1], cell{sample: "jarsigner", form: "and-vendor-lines"}), func(w *workplace) {
@@ -37,7 +40,11 @@ func TestVendorLines(t *testing.T) {
 		w.certificates("rsa-3072.pem", "demo/rsa-3072")
 		w.certificates("p-256.pem", "demo/p-256")
 		w.roots("root.pem", "stranger.pem")
-		for _, v := range vendorLines {
+		number := slices.IndexFunc(s.images, func(i image) bool { return i.Name == w.image.Name })
+		for i, v := range vendorLines {
+			if i%len(s.images) != number {
+				continue
+			}
 			words := append(strings.Fields(v.line), "-OrganizationId", w.service.setting("SIGNPATH_ORGANIZATION_ID"),
 				"-ApiToken", w.service.setting("SIGNPATH_API_TOKEN"), "-ProjectSlug", "demo", "-SigningPolicySlug", v.policy,
 				"-Image", w.image.tag(w.sample))
@@ -70,13 +77,14 @@ func TestVendorLines(t *testing.T) {
 // runScenario runs scripts/run-scenario.sh in the work folder, on this machine, with the service's address and authority.
 func (w *workplace) runScenario(env []string, arguments ...string) result {
 	w.Helper()
-	command := exec.Command(absolute(w.T, "scripts", "run-scenario.sh"), arguments...)
+	command := exec.CommandContext(within(w.T, commandLimit), absolute(w.T, "scripts", "run-scenario.sh"), arguments...)
 	command.Dir = w.dir
 	command.Env = append(os.Environ(), "SIGNPATH_API_URL=https://"+w.service.relay.address+"/Api",
 		"SIGNKIT_TSA_URL=https://"+w.service.relay.address+"/tsa", "SIGNKIT_CA_FILE="+w.service.caFile())
 	command.Env = append(command.Env, env...)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
+	command.WaitDelay = 10 * time.Second // what it has left behind may hold them
 	err := command.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -108,12 +116,12 @@ func TestScenarioOutsideContainers(t *testing.T) {
 			}
 			w.write("file", "hello\n")
 			project, policy, _ := strings.Cut(w.key, "/")
-			binds := append(w.service.binds(), w.dir+":/work")
+			binds := w.service.binds()
 			for _, folder := range []string{"scripts", "samples", "build"} {
 				binds = append(binds, absolute(w.T, folder)+":/repository/"+folder+":ro")
 			}
 			got := s.run(w.T, container{
-				image: w.image.verifier(w.sample), user: w.user, network: true, env: w.service.settings(), binds: binds,
+				image: w.image.verifier(w.sample), user: w.user, network: true, env: w.service.settings(), binds: binds, dir: w.dir,
 				command: append([]string{"/repository/scripts/run-scenario.sh", "--scenario", w.sample, "--image", "none",
 					"--project-slug", project, "--signing-policy-slug", policy, "file", "--"}, options...),
 			})
@@ -122,7 +130,7 @@ func TestScenarioOutsideContainers(t *testing.T) {
 			}
 			w.roots("root.pem", "stranger.pem")
 			got = s.run(w.T, container{
-				image: "signkit:" + w.image.Name, network: true, env: w.service.settings(), binds: append(w.service.binds(), w.dir+":/work"),
+				image: "signkit:" + w.image.Name, network: true, env: w.service.settings(), binds: w.service.binds(), dir: w.dir,
 				command: []string{"bash", "-c", samplesInImage + "/openssl/certificates.sh " + w.key + " >chain.pem"},
 			})
 			if got.code != 0 {
@@ -147,7 +155,7 @@ func TestScenarioKeepsSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	command := exec.Command(absolute(t, "scripts", "run-scenario.sh"), "-Scenario", "openssl", "--project_slug", "p",
+	command := exec.CommandContext(within(t, time.Minute), absolute(t, "scripts", "run-scenario.sh"), "-Scenario", "openssl", "--project_slug", "p",
 		"-SIGNINGPOLICYSLUG", "s", "--api-token", "canary-in-argument", "--Api-Token-File", "secret", "file", "--", "--form", "pss")
 	command.Dir = work
 	command.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "SIGNKIT_DESCRIPTION=a release", "HOME=" + work}
@@ -201,7 +209,7 @@ func TestVendorNames(t *testing.T) {
 		if strings.HasSuffix(v.line, "-Image") {
 			words = strings.Fields(v.line)
 		}
-		command := exec.Command(absolute(t, "scripts", "run-scenario.sh"), words...)
+		command := exec.CommandContext(within(t, time.Minute), absolute(t, "scripts", "run-scenario.sh"), words...)
 		command.Dir, command.Env = work, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + work}
 		output, _ := command.CombinedOutput()
 		if code := command.ProcessState.ExitCode(); code != v.code || !strings.Contains(string(output), v.says) {

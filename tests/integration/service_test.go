@@ -33,6 +33,7 @@ type service struct {
 	resource *dockertest.Resource
 	relay    *relay
 	state    string // its state folder, on this machine
+	ca       string // the authority of all relays, on this machine
 	env      []string
 	client   *http.Client // for its admin side
 	admin    string
@@ -69,10 +70,15 @@ func (s *setup) startServices() error {
 	if err != nil {
 		return err
 	}
+	ca := filepath.Join(s.work, "relay.pem")
+	if err := id.write(ca); err != nil {
+		return err
+	}
 	s.services = make(chan *service, number+1)
 	for i := range number + 1 {
 		started, err := s.startService(i, id, host)
 		if started != nil {
+			started.ca = ca
 			s.all = append(s.all, started)
 		}
 		if err != nil {
@@ -129,9 +135,6 @@ func (s *setup) startService(number int, id *identity, host string) (*service, e
 	if err := m.await(); err != nil {
 		return m, err
 	}
-	if err := id.write(filepath.Join(state, "relay.pem")); err != nil {
-		return m, err
-	}
 	return m, m.connect(id, host, m.resource.GetIPInNetwork(s.network))
 }
 
@@ -167,7 +170,7 @@ func (m *service) copyKeys(first string) error {
 // await waits until the service has written its settings, and reads them.
 func (m *service) await() error {
 	file := filepath.Join(m.state, "env")
-	m.pool.MaxWait = time.Minute
+	m.pool.MaxWait = 5 * time.Minute
 	err := m.pool.Retry(func() error {
 		_, err := os.Stat(file)
 		return err
@@ -188,7 +191,7 @@ func (m *service) connect(id *identity, host, ip string) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	trust := &tls.Config{RootCAs: roots, ServerName: "localhost"}
-	m.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: trust}}
+	m.client = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{TLSClientConfig: trust}}
 	m.admin = "https://" + ip + ":8443/_mock/"
 	if m.relay, err = startRelay(id, host, ip+":8443", trust); err != nil {
 		return err
@@ -230,7 +233,12 @@ func (m *service) stop() error {
 // borrow waits for a free service and has it to itself until the test ends.
 func (s *setup) borrow(t *testing.T) *service {
 	t.Helper()
-	m := <-s.services
+	var m *service
+	select {
+	case m = <-s.services:
+	case <-time.After(2 * commandLimit):
+		t.Fatalf("all %d mock services are in use", len(s.all))
+	}
 	t.Cleanup(func() { s.services <- m })
 	m.call(t, http.MethodDelete, "faults", nil)
 	m.clearRequests(t)
@@ -258,7 +266,7 @@ func readExports(file string) ([]string, error) {
 const caInContainer = "/run/signkit/ca.pem"
 
 // caFile is the authority of the service as tools see it, that is, of its relay.
-func (m *service) caFile() string { return filepath.Join(m.state, "relay.pem") }
+func (m *service) caFile() string { return m.ca }
 
 // binds is what a tool container mounts of the service: its CA, nothing else.
 func (m *service) binds() []string { return []string{m.caFile() + ":" + caInContainer + ":ro"} }

@@ -39,7 +39,7 @@ cp -r dist unsigned
 // material only. One bad file among them, and the call is red while the others are signed.
 func TestSignMixedFolder(t *testing.T) {
 	s := need(t)
-	s.each(t, s.inAll(users, cell{sample: "jarsigner", form: "mixed-folder", key: "demo/rsa-3072"}), func(w *workplace) {
+	s.each(t, s.inAll(twoUsers, cell{sample: "jarsigner", form: "mixed-folder", key: "demo/rsa-3072"}), func(w *workplace) {
 		w.windowsFiles("program")
 		w.jar("demo.jar")
 		w.roots("root.pem", "stranger.pem")

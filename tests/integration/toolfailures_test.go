@@ -109,6 +109,6 @@ func (w *workplace) with(command ...string) result {
 	w.Helper()
 	return w.setup.run(w.T, container{
 		image: cmp.Or(w.tag, w.image.tag(w.sample)), user: w.user, network: true, env: w.service.settings(w.more...),
-		binds: append(append(w.service.binds(), w.dir+":/work"), mounted(w.T, w.sample)...), command: command,
+		binds: append(w.service.binds(), mounted(w.T, w.sample)...), dir: w.dir, command: command,
 	})
 }
