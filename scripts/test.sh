@@ -28,12 +28,14 @@ lint() { scripts/lint.sh; }
 compile_tests() { GOFLAGS="$GOFLAGS -race" go list -export -deps -test ./... >/dev/null 2>&1 || true; }
 
 unit() {
-  local packages options=(-race -p="$(($(nproc) + 1))") # one more, since some wait more than they work
+  # One package more than there are processors, since some wait more than they work. None takes a third of the time-out.
+  local packages options=(-race -timeout=6m -p="$(($(nproc) + 1))")
   if wants lint; then options+=(-vet=off); fi           # lint looks for all of that, and more
   # The one that takes longest first: what would begin last is waited for alone.
   packages=$(go list ./... | awk '/\/tests\/integration$/ { next } /\/module\/test$/ { longest = $0; next } { rest = rest "\n" $0 } END { print longest rest }')
+  # Every program with the race detector would sleep for a second at its end.
   # shellcheck disable=SC2086
-  count unit "${options[@]}" $packages
+  GORACE=atexit_sleep_ms=0 count unit "${options[@]}" $packages
 }
 
 # fetch and pack make what the integration tests run in: the images, and tools that no distribution has. What needs nothing that
