@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"math/big"
 	"testing"
 )
 
@@ -24,6 +25,12 @@ func TestFitDigestKeepsTheInteger(t *testing.T) {
 				if len(sent) != allowed[0] && len(sent) != allowed[len(allowed)-1] {
 					t.Fatalf("%s, %d bytes: %d bytes are sent", name, n, len(sent))
 				}
+				if leftmost(sent, key).Cmp(leftmost(digest, key)) != 0 {
+					t.Fatalf("%s, digest of %d bytes with first byte %#x: %x is another integer", name, n, first, sent)
+				}
+				if n > 1 && n < 80 && n != 20 && (n < 28 || n > 33) && (n < 47 || n > 49) && (n < 63 || n > 67) {
+					continue // a signature is made where lengths of hashes and curves are near
+				}
 				signature, err := ecdsa.SignASN1(rand.Reader, key, sent)
 				if err != nil || !ecdsa.VerifyASN1(&key.PublicKey, digest, signature) {
 					t.Fatalf("%s, digest of %d bytes with first byte %#x: signature over %x does not verify", name, n, first, sent)
@@ -31,6 +38,12 @@ func TestFitDigestKeepsTheInteger(t *testing.T) {
 			}
 		}
 	}
+}
+
+// leftmost is the integer that ECDSA signs: as many bits of the digest, from the left, as the order has (FIPS 186-5, section 6.4.1).
+func leftmost(digest []byte, key *ecdsa.PrivateKey) *big.Int {
+	e := new(big.Int).SetBytes(digest)
+	return e.Rsh(e, uint(max(0, 8*len(digest)-key.Params().N.BitLen())))
 }
 
 func TestFitDigestForms(t *testing.T) {

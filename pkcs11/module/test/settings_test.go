@@ -145,7 +145,7 @@ func TestEverySettingIsProved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := regexp.MustCompile("\\b(SIGN(KIT|PATH)_[A-Z0-9_]*[A-Z0-9])\\b").FindAllString(string(page), -1)
+	documented := regexp.MustCompile(`\bSIGN(KIT|PATH)_[A-Z0-9_]*[A-Z0-9]\b`).FindAllString(string(page), -1)
 	for _, name := range append(config.EnvironmentNames(), documented...) {
 		if !aliases[name] {
 			wanted[name] = true
