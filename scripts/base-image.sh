@@ -77,7 +77,7 @@ young() {
 # Two calls at a time for one release make it once.
 mkdir -p "$cache"
 exec 9>"$cache/$name.lock"
-flock 9
+flock --wait 3600 9 || { say "another call has held $cache/$name.lock for an hour"; exit 1; }
 if has "$official"; then echo "$official"; exit; fi
 if young "$stand_in"; then echo "$stand_in"; exit; fi
 if answer=$(timeout 300 docker pull --quiet "$official" 2>&1); then

@@ -57,7 +57,8 @@ build_notation() {
 
 mkdir -p "$cache"
 exec 9>"$folder.lock"
-flock --wait 3600 9 # two calls at a time build once
+# Two calls at a time build once.
+flock --wait 3600 9 || { echo "container-tools.sh: another call has held $folder.lock for an hour" >&2; exit 1; }
 if [[ ! -f $folder/complete ]]; then
   mkdir -p "$folder"
   work=$(mktemp -d)

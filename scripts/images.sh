@@ -104,7 +104,7 @@ tools_alone=
 if [[ ${1-} == --tools ]]; then tools_alone=yes; shift; fi
 mkdir -p "$left_out"
 exec 9>"$logs/lock"
-flock 9
+flock --wait 3600 9 || { echo "images.sh: another call has held $logs/lock for an hour" >&2; exit 1; }
 tags=$* named=${1-}
 lines=$(CGO_ENABLED=0 go run ./scripts/matrix builds "$@")
 read -r -d '' -a wanted <<<"${SIGNKIT_IMAGES-}" || true
