@@ -28,8 +28,8 @@ lint() { scripts/lint.sh; }
 compile_tests() { GOFLAGS="$GOFLAGS -race" go list -export -deps -test ./... >/dev/null 2>&1 || true; }
 
 unit() {
-  # One package more than there are processors, since some wait more than they work. None takes a third of the time-out.
-  local packages options=(-race -timeout=6m -p="$(($(nproc) + 1))")
+  # One package more than there are processors, since some wait more than they work.
+  local packages options=(-race -timeout=8m -p="$(($(nproc) + 1))")
   if wants lint; then options+=(-vet=off); fi           # lint looks for all of that, and more
   # The one that takes longest first: what would begin last is waited for alone.
   packages=$(go list ./... | awk '/\/tests\/integration$/ { next } /\/module\/test$/ { longest = $0; next } { rest = rest "\n" $0 } END { print longest rest }')
