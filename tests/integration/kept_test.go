@@ -46,7 +46,7 @@ while IFS= read -r -d '' script; do
     [[ ${#processes[@]} -gt 2 ]] || break
     sleep 0.02
   done
-  remains=(/tmp/* /dev/shm/*)
+  remains=(/tmp/* /dev/shm/* /run/user/*/*)
   [[ ${#remains[@]} -eq 0 ]] || rm -rf -- "${remains[@]}"
   echo "$1 $status $((${#processes[@]} - 2))"
   echo "$1" >&2
@@ -316,14 +316,18 @@ func TestKeptContainers(t *testing.T) {
 				c.command = []string{"bash", "-c", script}
 				return s.run(t, c)
 			}
-			first := run("sleep 1000 & touch /tmp/x /tmp/.y /dev/shm/z; mkdir /tmp/d; cd /tmp; umask 0; export X=1; echo out; echo err >&2; " +
+			first := run("touch /run/user/$UID/x 2>/dev/null; sleep 1000 & touch /tmp/x /tmp/.y /dev/shm/z; mkdir /tmp/d; cd /tmp; umask 0; export X=1; echo out; echo err >&2; " +
 				"echo $HOSTNAME; exit 3")
 			if first.code != 3 || !strings.HasPrefix(first.stdout, "out\n") || first.stderr != "err\n" {
 				t.Errorf("the first command ended with %d, %q, %q", first.code, first.stdout, first.stderr)
 			}
-			const look = `pwd; umask; echo "${X-}"; ls -A /tmp /dev/shm; for p in /proc/[0-9]*/comm; do read -r name <$p; echo "$name"; done; cat; echo $HOSTNAME`
+			const look = `pwd; umask; echo "${X-}"; ls -A /tmp /dev/shm /run/user/$UID 2>/dev/null; for p in /proc/[0-9]*/comm; do read -r name <$p; echo "$name"; done; cat; echo $HOSTNAME`
 			second := run(look)
-			want := c.inside() + "\n0022\n\n/dev/shm:\n\n/tmp:\ndocker-init\nbash\nbash\n" + strings.TrimPrefix(first.stdout, "out\n")
+			session := "" // what there is for a user who has logged in, and must be empty
+			if folder := "/run/user/" + strings.TrimSuffix(cmp.Or(u.id, "0"), ":12345"); u.readOnly {
+				session = folder + ":\n\n"
+			}
+			want := c.inside() + "\n0022\n\n/dev/shm:\n\n" + session + "/tmp:\ndocker-init\nbash\nbash\n" + strings.TrimPrefix(first.stdout, "out\n")
 			if got := strings.ReplaceAll(second.stdout, "tini\n", "docker-init\n"); second.code != 0 || got != want {
 				t.Errorf("the second command ended with %d and says\n%s\nwant\n%s", second.code, second.stdout, want)
 			}
