@@ -40,5 +40,5 @@ while read -r element; do
       ;;
     '</data>'*) kind='' sum='' ;;
   esac
-done < <(tr -d '\n' <"$repository/repodata/repomd.xml" | sed 's/</\n</g' | sed 's/[[:space:]]*$//; $a\')
+done < <(tr -d '\n' <"$repository/repodata/repomd.xml" | sed 's/</\n</g' | sed 's/[[:space:]]*$//'; echo)
 [[ $files -gt 0 ]] || { echo "verify.sh: repomd.xml lists no file" >&2; exit 1; }
