@@ -112,7 +112,7 @@ func TestDebSignatureCoversEveryCompression(t *testing.T) {
 func TestDebSignatureOfAnotherIsKept(t *testing.T) {
 	need(t, "debsig-verify", "dpkg-deb")
 	ours, other := softKey(t, "ours"), softKey(t, "other")
-	signed, dir := signInto(t, &Signer{OpenPGP: other, Environ: os.Environ()}, Deb, debPackage(t))
+	signed, _ := signInto(t, &Signer{OpenPGP: other, Environ: os.Environ()}, Deb, debPackage(t))
 	before, err := os.ReadFile(signed)
 	if err != nil {
 		t.Fatal(err)
