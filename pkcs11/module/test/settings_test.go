@@ -188,13 +188,14 @@ func TestSettingsHaveTheirEffects(t *testing.T) {
 				value, want string
 				patience    time.Duration // for a second request at the same time
 			}{{e.other, e.without, bound}, {e.value, e.with, 300 * time.Millisecond}} {
-				s := newStage(t, state)
+				args := []string{program, shared.variant[0].module, "demo/rsa-2048"}
+				patience := time.Duration(0)
+				if e.threads != "" {
+					args, patience = append(args, e.threads), half.patience
+				}
+				s := newStage(t, state, patience)
 				if err := s.service.SetFaults(e.faults); err != nil {
 					t.Fatal(err)
-				}
-				args := []string{program, shared.variant[0].module, "demo/rsa-2048"}
-				if e.threads != "" {
-					args, s.patience = append(args, e.threads), half.patience
 				}
 				got, err := launch(args, s.environment(e, half.value))
 				if err != nil {
@@ -361,9 +362,9 @@ func stageOptions(t *testing.T, dir string) mockapi.Options {
 		Hosts: []string{"127.0.0.1", "signing.invalid"}}
 }
 
-func newStage(t *testing.T, seed string) *stage {
+func newStage(t *testing.T, seed string, patience time.Duration) *stage {
 	t.Helper()
-	s := &stage{dir: t.TempDir(), more: make(chan struct{})}
+	s := &stage{dir: t.TempDir(), patience: patience, more: make(chan struct{})}
 	if err := os.CopyFS(s.dir, os.DirFS(seed)); err != nil {
 		t.Fatal(err)
 	}
