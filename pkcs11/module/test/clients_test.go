@@ -18,11 +18,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"signkit/internal/config"
 	"signkit/internal/signpath"
@@ -77,6 +80,7 @@ func TestJava(t *testing.T) {
 // TestNSS: NSS lists the token, its certificates and keys, and serves TLS with them.
 func TestNSS(t *testing.T) {
 	modutil, certutil, selfserv := need(t, "modutil"), need(t, "certutil"), need(t, "selfserv")
+	t.Parallel()
 	dir := t.TempDir()
 	db, pin := "sql:"+dir, filepath.Join(dir, "pin")
 	if err := os.WriteFile(pin, []byte("CONFIG\n"), 0o600); err != nil {
@@ -109,7 +113,7 @@ func TestNSS(t *testing.T) {
 	}
 	for key, option := range map[string]string{"demo/rsa-2048": "-n", "demo/p-256": "-e"} {
 		t.Run(key, func(t *testing.T) {
-			port := freePort(t)
+			port := ownPort(t)
 			started := start(t, nil, selfserv, "-d", db, option, "SignKit:"+key, "-f", pin, "-p", port, "-V", "tls1.2:tls1.3")
 			defer started.end(t)
 			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -161,8 +165,9 @@ func TestNginx(t *testing.T) {
 		nginx = need(t, "nginx")
 	}
 	needEngine(t)
+	t.Parallel()
 	dir := t.TempDir()
-	ports := map[string]string{"demo/rsa-2048": freePort(t), "demo/p-256": freePort(t)}
+	ports := map[string]string{"demo/rsa-2048": ownPort(t), "demo/p-256": ownPort(t)}
 	writeCertificates(t, dir)
 	env := shared.environment(t, "PKCS11_MODULE_PATH="+shared.variant[0].module)
 	names := "" // nginx keeps no variable for its workers but those it is told
@@ -270,19 +275,15 @@ func (s *server) end(t *testing.T) {
 	}
 }
 
-// freePort is a port that was free just now. Tests that use one are not parallel: another could be given it.
-func freePort(t *testing.T) string {
+// ownPort is a port for a server of this test.
+func ownPort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	holder, port, err := holdPort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Cleanup(func() { _ = unix.Close(holder) })
+	return strconv.Itoa(port)
 }
 
 // dial connects as soon as the server listens.

@@ -79,26 +79,32 @@ func ownServiceFor(t *testing.T, faults ...mockapi.Fault) *ownService {
 }
 
 // hold takes a port that nobody else is given.
-func (s *ownService) hold() error {
+func (s *ownService) hold() (err error) {
+	s.holder, s.port, err = holdPort()
+	s.options.Listen = fmt.Sprintf("127.0.0.1:%d", s.port)
+	return err
+}
+
+// holdPort binds a port of this machine and does not listen there: nobody else is given it, and who is told its number may listen.
+func holdPort() (holder, port int, err error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return -1, 0, err
 	}
-	s.holder = fd
 	// With this option on both, another socket may listen on the port.
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-		return err
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return err
+	var bound unix.Sockaddr
+	if err == nil {
+		bound, err = unix.Getsockname(fd)
 	}
-	bound, err := unix.Getsockname(fd)
 	if err != nil {
-		return err
+		_ = unix.Close(fd)
+		return -1, 0, err
 	}
-	s.port = bound.(*unix.SockaddrInet4).Port
-	s.options.Listen = fmt.Sprintf("127.0.0.1:%d", s.port)
-	return nil
+	return fd, bound.(*unix.SockaddrInet4).Port, nil
 }
 
 func (s *ownService) start() error {

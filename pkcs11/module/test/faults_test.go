@@ -2,7 +2,6 @@ package moduletest
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 // TestFaults: what the service does wrong becomes a return value and one
 // record; nothing wrong is handed out, and a short trouble is waited out.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	type fault = mockapi.Fault
 	tests := []struct {
 		name  string
@@ -118,42 +118,50 @@ func TestUnreachable(t *testing.T) {
 func TestRestartOfTheService(t *testing.T) {
 	t.Parallel()
 	state := t.TempDir()
-	start := func(listen string) *mockapi.Server {
+	listen := "127.0.0.1:" + ownPort(t)
+	start := func() *mockapi.Server {
 		t.Helper()
 		cfg, err := mockapi.LoadConfig(shared.dir + "/service.json")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := mockapi.Start(mockapi.Options{Listen: listen, StateDir: state, Config: cfg})
+		var s *mockapi.Server
+		err = whenFree(func() (err error) {
+			s, err = mockapi.Start(mockapi.Options{Listen: listen, StateDir: state, Config: cfg})
+			return err
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	first := start("127.0.0.1:0")
+	first := start()
 	env := first.Environment()
-	var port int
-	if _, err := fmt.Sscanf(first.APIURL(), "https://127.0.0.1:%d/", &port); err != nil {
-		t.Fatal(err)
-	}
 	closing, cancel := context.WithTimeout(t.Context(), bound)
 	defer cancel()
 	if err := first.Close(closing); err != nil {
 		t.Fatal(err)
 	}
 	// Somebody else answers, and hangs up, until the first attempt has failed.
-	away, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-	if err != nil {
+	var away net.Listener
+	if err := whenFree(func() (err error) {
+		away, err = net.Listen("tcp", listen)
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := away.SetDeadline(time.Now().Add(bound)); err != nil {
+	if err := away.(*net.TCPListener).SetDeadline(time.Now().Add(bound)); err != nil {
 		t.Fatal(err)
 	}
 	program := shared.program(t, "sign", "cc")
 	ended := make(chan outcome, 1)
+	env = shared.environment(t, append(env, "SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.3", "SIGNPATH_LOG_CONSOLE_LEVEL=warning")...)
 	go func() {
-		env = append(env, "SIGNPATH_TIMEOUTS_FIRST_RETRY_DELAY=0.3", "SIGNPATH_LOG_CONSOLE_LEVEL=warning")
-		ended <- shared.run(t, host{args: []string{program, shared.variant[0].module, "demo/p-256"}, env: env})
+		got, err := launch([]string{program, shared.variant[0].module, "demo/p-256"}, env)
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- got
 	}()
 	for range 2 { // the prepared connection, and the first request's own
 		conn, err := away.Accept()
@@ -163,7 +171,7 @@ func TestRestartOfTheService(t *testing.T) {
 		conn.Close()
 	}
 	away.Close()
-	second := start(fmt.Sprintf("127.0.0.1:%d", port))
+	second := start()
 	defer second.Close(closing)
 	got := <-ended
 	if !strings.Contains(got.stderr, "waiting") {

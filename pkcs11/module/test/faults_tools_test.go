@@ -131,6 +131,7 @@ const old = "an older signature"
 // in one line, in time, and leave nothing that looks like a signature; or they
 // wait the trouble out and sign.
 func TestTroubleOfRealTools(t *testing.T) {
+	t.Parallel()
 	busy := make(chan struct{}, 12) // most of the time they wait
 	base := t.TempDir()
 	var attempts []*attempt
@@ -150,7 +151,6 @@ func TestTroubleOfRealTools(t *testing.T) {
 	}
 	for _, a := range attempts {
 		t.Run(a.trouble.name+"/"+a.signer.name, func(t *testing.T) {
-			t.Parallel()
 			<-a.done // launch has a deadline
 			a.check(t)
 		})

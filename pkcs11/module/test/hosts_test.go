@@ -71,10 +71,11 @@ var hosts = []struct {
 }
 
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	for _, v := range shared.variant {
 		for _, h := range hosts {
 			if h.silence && strings.HasPrefix(v.name, "shipped") {
-				continue // TestSilence waits as long as the shipped one does
+				continue // waitOutSilence waits as long as the shipped one does
 			}
 			t.Run(v.name+"/"+h.name, func(t *testing.T) {
 				v.need(t)
@@ -97,29 +98,32 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestSilence waits for a token process that is stopped, and for a host that is, as long as the module does that is shipped.
-func TestSilence(t *testing.T) {
+func TestSilenceOfTheTokenProcess(t *testing.T) {
+	checkLoss(t, waitOutSilence(t, "lost", "stop"), "has been silent for 20 s")
+}
+
+func TestSilenceOfTheHost(t *testing.T) {
+	waitOutSilence(t, "stopped", "20")
+}
+
+// waitOutSilence waits as long as the module does that is shipped. It is for tests that are no subtests: those begin when all others
+// have begun.
+func waitOutSilence(t *testing.T, program, argument string) outcome {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("waits 20 s for a stopped process; not with -short")
 	}
+	t.Parallel()
 	v := shared.variant[1]
 	if v.why != "" {
 		v = shared.variant[0] // the same default
 	}
-	for name, args := range map[string][]string{"of the token process": {"lost", "stop"}, "of the host": {"stopped", "20"}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			run := host{args: append([]string{v.program(t, args[0]), v.module, "demo/p-256"}, args[1:]...)}
-			got := shared.mustRun(t, run, "demo/p-256", "hello", 1)
-			if args[0] == "lost" {
-				checkLoss(t, got, "has been silent for 20 s")
-			}
-		})
-	}
+	return shared.mustRun(t, host{args: []string{v.program(t, program), v.module, "demo/p-256", argument}}, "demo/p-256", "hello", 1)
 }
 
 // TestStreams signs texts of many sizes in many pieces, and at once.
 func TestStreams(t *testing.T) {
+	t.Parallel()
 	v := shared.variant[0]
 	for _, key := range []string{"demo/rsa-2048", "demo/p-256"} {
 		for _, times := range []string{"0", "1", "52428", "52429", "4000000"} {

@@ -15,6 +15,7 @@ import (
 // TestLimits: a host without memory, threads, processes or descriptors to
 // spare gets an answer, and lives.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name       string
 		code       int // 0: it signs, 3: a return value says that it cannot
@@ -67,6 +68,7 @@ func openTo(t *testing.T, dir string) {
 // TestConsoleThatNobodyReads: a full pipe on standard error, or one without a
 // reader, does not keep a tool from signing, nor from learning that it cannot.
 func TestConsoleThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, program, env string
 		code, signatures   int

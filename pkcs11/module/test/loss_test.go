@@ -6,8 +6,9 @@ import (
 )
 
 // TestLossOfTheTokenProcessIsExplained: whoever writes all other lines is gone, so the module writes this one itself, once. It does
-// not where the program has closed the sockets. (TestSilence is about one that is stopped.)
+// not where the program has closed the sockets. (TestSilenceOfTheTokenProcess is about one that is stopped.)
 func TestLossOfTheTokenProcessIsExplained(t *testing.T) {
+	t.Parallel()
 	v := shared.variant[0]
 	for name, test := range map[string]struct {
 		args []string

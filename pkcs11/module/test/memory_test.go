@@ -48,6 +48,7 @@ func valgrind(t *testing.T, options ...string) host {
 }
 
 func TestValgrind(t *testing.T) {
+	t.Parallel()
 	run := valgrind(t, "--leak-check=full", "--errors-for-leak-kinds=definite")
 	runChecked(t, run, true, impatientStop)
 }
@@ -62,6 +63,7 @@ func TestHelgrind(t *testing.T) {
 }
 
 func TestAddressAndUndefinedBehaviourSanitizer(t *testing.T) {
+	t.Parallel()
 	run := host{env: []string{"ASAN_OPTIONS=detect_leaks=0"}} // valgrind looks for leaks
 	runChecked(t, run, false, impatientStop, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 }

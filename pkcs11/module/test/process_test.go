@@ -78,6 +78,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 // if a copy of the host still holds its sockets. What it had to log was in the
 // file before the host got its answer.
 func TestEndOfTheTokenProcess(t *testing.T) {
+	t.Parallel()
 	v := shared.variant[0]
 	program := v.program(t, "ends")
 	for _, how := range []string{"return", "_exit", "abort", "kill", "exec", "copy"} {

@@ -179,6 +179,7 @@ func TestEverySettingIsProved(t *testing.T) {
 
 // TestSettingsHaveTheirEffects in a real host: each is tried with two values, and what is seen must differ as it should.
 func TestSettingsHaveTheirEffects(t *testing.T) {
+	t.Parallel()
 	program := shared.program(t, "settings", "cc")
 	state := seedState(t)
 	for _, e := range effects {

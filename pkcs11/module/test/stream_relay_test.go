@@ -69,6 +69,7 @@ func (r *relayed) onlySigned(t *testing.T, text string, n int) {
 // TestDelayedSocket: the token process reads one data socket late. No hash of
 // a shortened text is ever signed, and other operations go on.
 func TestDelayedSocket(t *testing.T) {
+	t.Parallel()
 	const times = 3 << 20 // 15 MiB, far more than sockets hold
 	text := strings.Repeat("hello", times)
 	program := shared.program(t, "stream_delayed", "cc")
@@ -114,6 +115,7 @@ func TestAnswerWithoutMemory(t *testing.T) {
 // TestBrokenStream: what is lost, repeated or changed between module and token
 // process is refused. The next call on the session says so, and ends the operation.
 func TestBrokenStream(t *testing.T) {
+	t.Parallel()
 	program := shared.program(t, "stream_broken", "cc")
 	for _, test := range []struct{ mischief, parts, next, record string }{
 		// The token process answers as soon as a number is wrong …

@@ -69,10 +69,11 @@ func (s *stream) replies() {
 		if err != nil {
 			return
 		}
+		answered := s.done.CompareAndSwap(true, false) // before the module sees an answer to anything else, and goes on
 		if _, err := s.module.Write(buffer[:n]); err != nil {
 			return
 		}
-		if s.done.CompareAndSwap(true, false) {
+		if answered {
 			touch()
 		}
 	}
