@@ -183,7 +183,7 @@ func TestLast429HoldsTheOthers(t *testing.T) {
 func TestSlowAnswerBesideATimeOut(t *testing.T) {
 	s := newService(t, true)
 	signs, n := signHashHandler(t), atomic.Int32{}
-	slow, third := make(chan struct{}), make(chan struct{})
+	slow, second, third := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.handle("POST", "SigningRequests/SignHash", func(w http.ResponseWriter, r *http.Request) {
 		switch n.Add(1) {
 		case 1:
@@ -195,7 +195,10 @@ func TestSlowAnswerBesideATimeOut(t *testing.T) {
 			close(third)
 		}
 	})
-	s.handle("GET", "Cryptoki/MySigningPolicies", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	s.handle("GET", "Cryptoki/MySigningPolicies", func(_ http.ResponseWriter, r *http.Request) {
+		close(second)
+		<-r.Context().Done()
+	})
 	c := newTestClient(t, s.config())
 	sign := func() {
 		if _, err := c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
@@ -206,7 +209,7 @@ func TestSlowAnswerBesideATimeOut(t *testing.T) {
 	group.Go(sign)
 	await(t, slow)
 	policies := call{method: "GET", path: "Cryptoki/MySigningPolicies"}
-	if _, failure := c.attempt(t.Context(), policies, 200*time.Millisecond); failure == nil || !errors.Is(failure, ErrTimeout) {
+	if _, failure := c.attempt(expiring{t.Context(), second}, policies, bound); failure == nil || !errors.Is(failure, ErrTimeout) {
 		t.Errorf("the request without an answer: %v", failure)
 	}
 	sign()

@@ -1,6 +1,7 @@
 package signpath
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func await[T any](t testing.TB, c <-chan T) T {
 	}
 }
 
-// waitFor is receive for a handler, which must not outlive its client.
+// waitFor is await for a handler, which must not outlive its client.
 func waitFor(r *http.Request, c <-chan struct{}) {
 	select {
 	case <-c:
@@ -36,5 +37,22 @@ func until(t testing.TB, what string, happened func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", bound, what)
 		}
+	}
+}
+
+// expiring is a context whose time is over when a channel is closed.
+type expiring struct {
+	context.Context
+	over <-chan struct{}
+}
+
+func (c expiring) Done() <-chan struct{} { return c.over }
+
+func (c expiring) Err() error {
+	select {
+	case <-c.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
