@@ -13,7 +13,7 @@ notation='github.com/notaryproject/notation v1.3.2 h1:roSxDRZ+w8kIgxoxruhHpSVtVF
 
 stand_ins=$PWD/scripts/testdata/cosign # for the packages that are left out
 cache=${SIGNKIT_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/signkit}/container-tools
-folder=$cache/$(uname -m)-$(find "$0" "$stand_ins" -type f | sort | xargs cat | sha256sum | cut -c1-12)
+folder=$cache/$(uname -m)-$(find scripts/container-tools.sh "$stand_ins" -type f | sort | xargs cat | sha256sum | cut -c1-12)
 # Nothing of the standard library needs C, as in scripts/build.sh, whose compiled packages serve here, too.
 export GOFLAGS=-mod=readonly
 options=(-trimpath -buildvcs=false -tags "netgo,osusergo,pkcs11key" -ldflags "-s -w" -o "$folder/")
