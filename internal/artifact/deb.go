@@ -112,19 +112,11 @@ func arMembers(archive io.ReaderAt, size int64) ([]arMember, error) {
 // data, one behind the other, in a member of its own. debsigs itself knows not every compression:
 // before 0.1.26 it leaves out a zstd member, and ends with status 0.
 func (s *Signer) signDeb(ctx context.Context, path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	file, members, err := openDeb(path, os.O_RDWR)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	members, err := debMembers(file, info.Size())
-	if err != nil {
-		return err
-	}
 	if i := slices.IndexFunc(members, isOrigin); i >= 0 && !s.Replace {
 		m := members[i]
 		return fmt.Errorf("the package is signed by %s already; --force replaces that signature",
@@ -141,6 +133,23 @@ func (s *Signer) signDeb(ctx context.Context, path string) error {
 	}
 	kept := slices.DeleteFunc(members, isOrigin)
 	return errors.Join(writeOrigin(file, kept, content), file.Close())
+}
+
+// openDeb opens a package whose structure is as it should be. The caller closes it.
+func openDeb(path string, flag int) (*os.File, []arMember, error) {
+	file, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	members, err := debMembers(file, info.Size())
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, members, nil
 }
 
 // debContent is what a signature covers.
@@ -191,19 +200,11 @@ const debsigPolicy = `<?xml version="1.0"?>
 `
 
 func (v verification) debSigners(_ context.Context, path, _ string) (string, error) {
-	file, err := os.Open(path)
+	file, members, err := openDeb(path, os.O_RDONLY)
 	if err != nil {
 		return "", err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return "", err
-	}
-	members, err := debMembers(file, info.Size())
-	if err != nil {
-		return "", err
-	}
 	var signatures []io.Reader
 	for _, m := range members {
 		if isDebSignature(m.name) {
@@ -219,19 +220,11 @@ func (v verification) debSigners(_ context.Context, path, _ string) (string, err
 // verifyDeb reads the structure first, then lets debsig-verify judge with a policy that knows
 // these keys alone.
 func (v verification) verifyDeb(ctx context.Context, path, _ string) error {
-	file, err := os.Open(path)
+	file, members, err := openDeb(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	members, err := debMembers(file, info.Size())
-	if err != nil {
-		return err
-	}
 	if !slices.ContainsFunc(members, isOrigin) {
 		return ErrUnsigned
 	}
