@@ -112,7 +112,8 @@ func TestOsslsigncodeBadStamp(t *testing.T) {
 	s := need(t)
 	s.each(t, s.inAll(users[:1], cell{sample: "osslsigncode", form: "bad-stamp", key: "demo/p-256"}), func(w *workplace) {
 		w.windowsFiles("file")
-		w.service.fail(w.T, fault{Route: "tsa", Kind: "wrong-signature"})
+		// signkit tsa asks first, and does not judge.
+		w.service.fail(w.T, fault{Route: "tsa", Kind: "wrong-signature", Count: 2})
 		w.sign(w.key, "file.exe")
 		w.roots("root.pem", "stranger.pem")
 		w.judge(w.image.verifier(w.sample), "", check{"signed", false, "bash $verify --root root.pem file.exe"})
