@@ -83,7 +83,7 @@ func TestJarsignerAuthorities(t *testing.T) {
 		if got := w.tool(append(arguments, w.key, "file.jar")...); got.code != 0 {
 			w.Fatalf("sign.sh ended with %d", got.code)
 		}
-		w.wantStampRequests(4)
+		w.wantStampRequests(4 + 1)
 		w.roots("root.pem", "stranger.pem")
 		w.judge(w.image.verifier(w.sample), "", check{"signed", true, "bash $verify --root root.pem file.jar"})
 	})
@@ -94,7 +94,8 @@ func (w *workplace) authorities(number int) []string {
 	return slices.Repeat([]string{"--tsa", "https://" + w.service.relay.address + "/tsa"}, number)
 }
 
-// wantStampRequests checks how often the service was asked for a time-stamp: once for each of its faults, and once for the good one.
+// wantStampRequests checks how often the service was asked for a time-stamp: by signkit tsa once for each of its faults, and once for
+// the good one; then by the tool.
 func (w *workplace) wantStampRequests(want int) {
 	w.Helper()
 	list := slices.DeleteFunc(w.service.requests(w.T), func(r request) bool { return !strings.HasSuffix(r.Path, "/tsa") })
