@@ -67,12 +67,6 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 	return []Output{{path, name}}, nil
 }
 
-// offers reports whether the help of an osslsigncode command names a flag.
-func offers(ctx context.Context, environ []string, command, flag string) bool {
-	help, _ := run(ctx, environ, "", "osslsigncode", command, "--help")
-	return strings.Contains(help, flag)
-}
-
 // osslsigncodeHasProviders: from 2.10 on -pkcs11module sets a variable that only libp11 reads,
 // and where a provider is found it would use another module, silently.
 func (s *Signer) osslsigncodeHasProviders(ctx context.Context) (bool, error) {
@@ -91,8 +85,9 @@ func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) er
 	if err != nil {
 		return err
 	}
+	help, _ := run(ctx, v.environment(), "", "osslsigncode", "verify", "--help")
 	args := []string{"verify", "-CAfile", roots, "-untrusted", roots, "-in", file}
-	if offers(ctx, v.environment(), "verify", "-TSA-CAfile") {
+	if strings.Contains(help, "-TSA-CAfile") {
 		args[3] = "-TSA-CAfile"
 	}
 	if len(v.Chain) > 0 {
@@ -101,7 +96,7 @@ func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) er
 	}
 	// From 2.8 on it fetches the revocation lists that certificates name, and fails where it cannot.
 	for _, flag := range []string{"-ignore-crl", "-ignore-cdp"} {
-		if offers(ctx, v.environment(), "verify", flag) {
+		if strings.Contains(help, flag) {
 			args = append(args, flag)
 		}
 	}
@@ -127,11 +122,11 @@ func (v verification) authenticodeReport(output string, err error) error {
 		strings.Contains(output, "Unable to extract existing signature"):
 		return ErrUnsigned
 	case v.Roots == "" && len(v.Chain) == 0:
-		signer := "somebody"
-		if match := authenticodeSigner.FindStringSubmatch(output); match != nil {
-			signer = strconv.QuoteToGraphic(match[1])
+		match := authenticodeSigner.FindStringSubmatch(output)
+		if match == nil {
+			return failed("it names no signer")
 		}
-		return &NotComparedError{Signers: signer}
+		return &NotComparedError{Signers: strconv.QuoteToGraphic(match[1])}
 	case err != nil && strings.Contains(output, "unable to get local issuer certificate"),
 		err != nil && strings.Contains(output, "self-signed certificate in certificate chain"):
 		return failed("the certificate leads to no trusted root; name it with --root")

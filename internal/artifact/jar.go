@@ -3,8 +3,10 @@ package artifact
 import (
 	"archive/zip"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -83,23 +85,27 @@ var jarProblems = []struct {
 	{64, "the time-stamp authority's certificate leads to no trusted root; add that root to --root"},
 }
 
-// verifyJar lets jarsigner check that a signer who was named has signed every entry. Whether a
-// signer is one who was named, it is not asked: it trusts the JDK's own list, too.
+// verifyJar lets jarsigner check every entry, and that a signer who was named has signed it. Two
+// things it is not asked: whether a signer is one who was named, since it trusts the JDK's own list,
+// too; and who made a signature, since a name that it is given may be any certificate of the
+// signer's path, as the signer has put it together.
 func (v verification) verifyJar(ctx context.Context, file, _ string) error {
-	blocks, err := signatureBlocks(file)
+	signatures, err := readJarSignatures(file)
 	if err != nil {
 		return err
 	}
-	if len(blocks) == 0 {
+	if len(signatures.blocks) == 0 {
 		return ErrUnsigned
+	}
+	var blocks []*pkcs7.PKCS7
+	var others []*x509.Certificate // who do not count, and whose unknown roots do no harm
+	for _, block := range signatures.blocks {
+		blocks = append(blocks, block)
+		others = append(others, signersOf(block, nil)...)
 	}
 	accepted, err := v.acceptedSigners(blocks)
 	if err != nil {
 		return err
-	}
-	var others []*x509.Certificate // who do not count, and whose unknown roots do no harm
-	for _, block := range blocks {
-		others = append(others, signersOf(block, nil)...)
 	}
 	if err := v.jarsigner(ctx, file, accepted, others); err != nil {
 		return err
@@ -109,10 +115,13 @@ func (v verification) verifyJar(ctx context.Context, file, _ string) error {
 		if now.Before(signer.NotBefore) || now.After(signer.NotAfter) {
 			// It does not look at the validity of a certificate that it is told to trust. So it is not told
 			// again: a time-stamp must say that the certificate was valid.
-			return v.jarsigner(ctx, file, nil, nil)
+			if err := v.jarsigner(ctx, file, nil, nil); err != nil {
+				return err
+			}
+			break
 		}
 	}
-	return nil
+	return signatures.signedBy(accepted)
 }
 
 // jarsigner verifies with the given signers' certificates, of whom the accepted ones must have
@@ -181,39 +190,125 @@ func (v verification) trustStore(signers, others []*x509.Certificate) (file stri
 	return file, aliases, os.WriteFile(file, data, 0o600)
 }
 
-// signatureBlocks reads the signature block files of an archive (JAR file specification,
-// "Signed JAR File"). An entry that is there twice is refused: readers differ in which they take.
-func signatureBlocks(file string) ([]*pkcs7.PKCS7, error) {
+// jarSignatures are the signature-related files of an archive (JAR file specification, "Signed JAR
+// File").
+type jarSignatures struct {
+	manifest []byte
+	files    map[string][]byte       // the .SF files, by their names in upper case without the ending
+	blocks   map[string]*pkcs7.PKCS7 // the signature block files, likewise
+}
+
+// maxSignatureFile is more than a manifest of a million entries has.
+const maxSignatureFile = 256 << 20
+
+// readJarSignatures refuses an entry that is there twice, also where only the case of letters
+// below META-INF differs: readers differ in which they take.
+func readJarSignatures(file string) (*jarSignatures, error) {
 	archive, err := zip.OpenReader(file)
 	if err != nil {
 		return nil, err
 	}
 	defer archive.Close()
+	found := &jarSignatures{files: map[string][]byte{}, blocks: map[string]*pkcs7.PKCS7{}}
 	seen := map[string]bool{}
-	var blocks []*pkcs7.PKCS7
 	for _, entry := range archive.File {
-		if seen[entry.Name] {
+		name, upper := entry.Name, strings.ToUpper(entry.Name)
+		if strings.HasPrefix(upper, "META-INF/") {
+			name = upper
+		}
+		if seen[name] {
 			return nil, fmt.Errorf("the archive has the entry %s twice", strconv.QuoteToASCII(entry.Name))
 		}
-		seen[entry.Name] = true
-		name := strings.ToUpper(entry.Name)
-		if path.Dir(name) != "META-INF" || !slices.Contains([]string{".RSA", ".EC", ".DSA"}, path.Ext(name)) {
+		seen[name] = true
+		if path.Dir(upper) == "META-INF" {
+			if err := found.add(entry, upper); err != nil {
+				return nil, fmt.Errorf("reading %s: %w", strconv.QuoteToASCII(entry.Name), err)
+			}
+		}
+	}
+	return found, nil
+}
+
+func (j *jarSignatures) add(entry *zip.File, upper string) error {
+	ending := path.Ext(upper)
+	base := strings.TrimSuffix(upper, ending)
+	block := slices.Contains([]string{".RSA", ".EC", ".DSA"}, ending)
+	if upper != "META-INF/MANIFEST.MF" && ending != ".SF" && !block {
+		return nil
+	}
+	content, err := entry.Open()
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	data, err := io.ReadAll(io.LimitReader(content, maxSignatureFile+1))
+	if err == nil && len(data) > maxSignatureFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxSignatureFile)
+	}
+	switch {
+	case err != nil:
+		return err
+	case block && j.blocks[base] != nil:
+		return errors.New("there are two signature block files for one signature file")
+	case block:
+		j.blocks[base], err = pkcs7.Parse(data)
+	case ending == ".SF":
+		j.files[base] = data
+	default:
+		j.manifest = data
+	}
+	return err
+}
+
+// signedBy checks that one of the signers has signed the manifest as a whole, and so every entry
+// that it lists: the block is a signature of its .SF file, and that has the manifest's digest. What
+// the manifest does not list, and what differs from its list, jarsigner refuses.
+func (j *jarSignatures) signedBy(signers []*x509.Certificate) error {
+	failed := errors.New("the named signer has signed nothing in it")
+	for base, block := range j.blocks {
+		made := signersOf(block, signers)
+		if len(block.Signers) != 1 || len(made) != 1 || !slices.ContainsFunc(signers, made[0].Equal) {
 			continue
 		}
-		content, err := entry.Open()
-		if err != nil {
-			return nil, err
+		// The certificates of the block are whoever's; the signature must be this one's.
+		checked := *block
+		checked.Certificates, checked.Content = made, j.files[base]
+		if err := checked.Verify(); err != nil {
+			failed = fmt.Errorf("the signature of %s does not verify: %w", strconv.QuoteToASCII(base), err)
+			continue
 		}
-		data, err := io.ReadAll(io.LimitReader(content, 1<<20))
-		content.Close()
-		if err != nil {
-			return nil, err
+		if !hasDigestOf(j.files[base], j.manifest) {
+			failed = errors.New("the named signer has not signed the manifest as it is now")
+			continue
 		}
-		block, err := pkcs7.Parse(data)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", strconv.QuoteToASCII(entry.Name), err)
-		}
-		blocks = append(blocks, block)
+		return nil
 	}
-	return blocks, nil
+	return failed
+}
+
+// manifestDigests are the digests that count, by the names that they have in an .SF file.
+var manifestDigests = map[string]crypto.Hash{
+	"SHA-256-DIGEST-MANIFEST": crypto.SHA256, "SHA-384-DIGEST-MANIFEST": crypto.SHA384, "SHA-512-DIGEST-MANIFEST": crypto.SHA512,
+}
+
+// hasDigestOf reports whether the main section of an .SF file has digests of the manifest, and
+// no other ones of that name.
+func hasDigestOf(signatureFile, manifest []byte) bool {
+	found := false
+	text := strings.ReplaceAll(strings.ReplaceAll(string(signatureFile), "\r\n", "\n"), "\r", "\n")
+	main, _, _ := strings.Cut(text, "\n\n")
+	for line := range strings.SplitSeq(strings.ReplaceAll(main, "\n ", ""), "\n") { // a blank continues a line
+		name, value, _ := strings.Cut(line, ":")
+		hash, ok := manifestDigests[strings.ToUpper(name)]
+		if !ok {
+			continue
+		}
+		digest := hash.New()
+		digest.Write(manifest)
+		if strings.TrimSpace(value) != base64.StdEncoding.EncodeToString(digest.Sum(nil)) {
+			return false
+		}
+		found = true
+	}
+	return found
 }

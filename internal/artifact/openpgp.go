@@ -55,16 +55,16 @@ func (v *Verifier) keys() ([]*pgpkey.Key, error) {
 	var current []*pgpkey.Key
 	var ended error
 	for _, key := range all {
-		now := time.Now()
-		if end := key.Expires(); v.AllowExpired && !end.IsZero() && end.Before(now) {
-			now = end.Add(-time.Second)
+		valid, err := key.At(time.Now())
+		// A key that has been revoked meanwhile does not count again for having expired before.
+		if end, ok := errors.AsType[*pgpkey.EndedError](err); ok && !end.Revoked && v.AllowExpired {
+			valid, err = key.At(end.Expired.Add(-time.Second))
 		}
-		key, err := key.At(now)
 		if err != nil {
 			ended = errors.Join(ended, err)
 			continue
 		}
-		current = append(current, key)
+		current = append(current, valid)
 	}
 	if len(current) == 0 {
 		return nil, ended

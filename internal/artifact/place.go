@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -106,6 +107,10 @@ func stage(ctx context.Context, root *os.Root, name, from string, o *original) e
 	return errors.Join(out.Sync(), out.Close())
 }
 
+// contentAttributes are digests and signatures of the content by the kernel's integrity subsystem:
+// wrong for any other content, and with them it could not be opened.
+var contentAttributes = []string{"security.ima", "security.evm"}
+
 // inherit gives a result the owner, the mode, the access list and the extended attributes of the
 // original: in a container root signs what a user of the host has built.
 func inherit(out *os.File, o *original) error {
@@ -130,7 +135,7 @@ func inherit(out *os.File, o *original) error {
 	for name := range bytes.SplitSeq(list[:n], []byte{0}) {
 		value := make([]byte, 64<<10)
 		size, err := unix.Fgetxattr(int(in.Fd()), string(name), value)
-		if len(name) == 0 || err != nil {
+		if len(name) == 0 || err != nil || slices.Contains(contentAttributes, string(name)) {
 			continue
 		}
 		// Some are the system's to set, and the folder's file system may not take others.

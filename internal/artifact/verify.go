@@ -13,8 +13,8 @@ import (
 type Verifier struct {
 	PublicKey    string              // path of OpenPGP keys, armored or binary; only their signatures count
 	AllowExpired bool                // OpenPGP keys count beyond their end, for archives; revoked ones never
-	Roots        string              // path of root certificates, PEM; empty: the system's
-	Chain        []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to a root
+	Roots        string              // path of the root certificates that count, PEM; empty: none is named
+	Chain        []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to Roots
 	TimeStamp    bool                // a time-stamp must be there where the format has room for one
 	Environ      []string
 }

@@ -74,8 +74,8 @@ func encodePEM(chain []*x509.Certificate) []byte {
 // systemRoots is where the distributions keep them: Debian's name, then RHEL's.
 var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"}
 
-// roots returns the path of a PEM file with what the user trusts. Without a choice of theirs
-// that is the system's roots and, where the signer's chain is known, the root at its end.
+// roots returns the path of a PEM file with what Authenticode's verifier is to trust: Roots, or, where
+// the signer alone was named, the system's roots and, where the signer's chain is known, the root at its end.
 func (v verification) roots() (string, error) {
 	if v.Roots != "" {
 		return v.Roots, nil

@@ -5,8 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -252,10 +255,79 @@ func TestJarIsOursAsAWhole(t *testing.T) {
 		ours.signJar(t, file, "OURS")
 		judgeBoth(t, file, "")
 	})
+	t.Run("signed by another afterwards", func(t *testing.T) {
+		file := jarFile(t, "a.txt")
+		ours.signJar(t, file, "OURS")
+		other.signJar(t, file, "OTHER")
+		judgeBoth(t, file, "")
+	})
+	t.Run("names below META-INF that differ in case", func(t *testing.T) {
+		judgeBoth(t, jarFile(t, "META-INF/notes.txt", "META-INF/Notes.txt"), `the entry "META-INF/Notes.txt" twice`)
+	})
 	t.Run("an entry twice", func(t *testing.T) {
 		file := jarFile(t, "a.txt", "a.txt")
 		judgeBoth(t, file, `the entry "a.txt" twice`)
 	})
+}
+
+// TestJarSignatureCoversTheManifest: our own reading, which does not depend on what jarsigner makes of names.
+func TestJarSignatureCoversTheManifest(t *testing.T) {
+	need(t, "jarsigner")
+	root := issue(t, "Root", nil, nil)
+	ours, other := issue(t, "Ours", root, nil), issue(t, "Other", root, nil)
+	file := jarFile(t, "a.txt")
+	ours.signJar(t, file, "OURS")
+	for name, test := range map[string]struct {
+		change  func(*jarSignatures)
+		signers []*identity
+		want    string
+	}{
+		"as jarsigner leaves it":      {nil, []*identity{other, ours}, ""},
+		"another signer":              {nil, []*identity{other}, "has signed nothing"},
+		"nobody":                      {nil, nil, "has signed nothing"},
+		"another manifest":            {func(j *jarSignatures) { j.manifest = append(j.manifest, "Name: b.txt\r\n\r\n"...) }, []*identity{ours}, "manifest as it is now"},
+		"another signature file":      {func(j *jarSignatures) { j.files["META-INF/OURS"][0] ^= 1 }, []*identity{ours}, "does not verify"},
+		"no signature file":           {func(j *jarSignatures) { delete(j.files, "META-INF/OURS") }, []*identity{ours}, "does not verify"},
+		"a block that names two":      {func(j *jarSignatures) { b := j.blocks["META-INF/OURS"]; b.Signers = append(b.Signers, b.Signers[0]) }, []*identity{ours}, "has signed nothing"},
+		"a block without certificate": {func(j *jarSignatures) { j.blocks["META-INF/OURS"].Certificates = nil }, []*identity{ours}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			signatures, err := readJarSignatures(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.change != nil {
+				test.change(signatures)
+			}
+			var signers []*x509.Certificate
+			for _, signer := range test.signers {
+				signers = append(signers, signer.certificate)
+			}
+			err = signatures.signedBy(signers)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("signedBy = %v; want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestManifestDigests(t *testing.T) {
+	manifest := []byte("Manifest-Version: 1.0\r\n\r\n")
+	sum256, sum512 := sha256.Sum256(manifest), sha512.Sum512(manifest)
+	right, long := base64.StdEncoding.EncodeToString(sum256[:]), base64.StdEncoding.EncodeToString(sum512[:])
+	for text, want := range map[string]bool{
+		"SHA-256-Digest-Manifest: " + right + "\r\n\r\n":                                           true,
+		"X: y\nsha-256-digest-manifest: " + right[:20] + "\n " + right[20:] + "\n":                 true,
+		"SHA-256-Digest-Manifest: " + right + "\r\nSHA-512-Digest-Manifest: " + long + "\r\n\r\n":  true,
+		"SHA-256-Digest-Manifest: " + right + "\r\nSHA-512-Digest-Manifest: " + right + "\r\n\r\n": false,
+		"SHA-256-Digest-Manifest-Main-Attributes: " + right + "\r\n\r\n":                           false,
+		"Signature-Version: 1.0\r\n\r\nName: a\r\nSHA-256-Digest-Manifest: " + right + "\r\n\r\n":  false,
+		"": false,
+	} {
+		if got := hasDigestOf([]byte(text), manifest); got != want {
+			t.Errorf("hasDigestOf(%q) = %v", text, got)
+		}
+	}
 }
 
 // TestOpenPGPSignerIsNamedWhereNobodyWas: the file is not verified then.
