@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 )
 
 var aptReleaseFormat = format{
@@ -54,28 +56,47 @@ func (s *Signer) signAptRelease(ctx context.Context, file, dir string) ([]Output
 	return append(inline, detached...), err
 }
 
-// aptRelease checks both signatures, and that InRelease says what Release says.
+// verifyAptRelease checks both signatures, and that InRelease says what Release says.
 func (v verification) verifyAptRelease(ctx context.Context, file, dir string) error {
-	if err := v.gpgv(ctx, filepath.Join(dir, "Release.gpg"), file); err != nil {
-		return err
-	}
-	content := v.path("content")
-	if err := v.gpgv(ctx, "--output", content, filepath.Join(dir, "InRelease")); err != nil {
-		return err
-	}
-	want, err := os.ReadFile(file)
+	detached, inline := filepath.Join(dir, "Release.gpg"), filepath.Join(dir, "InRelease")
+	release, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	got, err := os.ReadFile(content)
-	if err != nil {
+	if err := checkInRelease(inline, release); err != nil {
 		return err
 	}
-	// A clear-signed text loses the blanks at the ends of its lines (RFC 4880, section 7.1).
-	if trimLines(string(got)) != trimLines(string(want)) {
-		return errors.New("InRelease is the signature of another Release")
+	if err := checkDetached(detached); err != nil {
+		return err
+	}
+	if err := v.gpgv(ctx, detached, file); err != nil {
+		return err
+	}
+	if err := v.gpgv(ctx, inline); err != nil {
+		return err
 	}
 	return checkAptRelease(file)
+}
+
+// checkInRelease checks that a clear-signed file is nothing but Release and its signature: a client
+// may read more of it than gpgv does.
+func checkInRelease(path string, release []byte) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----\n")) {
+		return errors.New("InRelease does not begin with a clear-signed message")
+	}
+	block, rest := clearsign.Decode(data)
+	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
+		return errors.New("InRelease is more than one clear-signed message")
+	}
+	// A clear-signed text loses the blanks at the ends of its lines (RFC 4880, section 7.1).
+	if trimLines(string(block.Plaintext)) != trimLines(string(release)) {
+		return errors.New("InRelease is the signature of another Release")
+	}
+	return nil
 }
 
 // checkAptRelease checks the files of the strongest list of digests. As apt reads it, a file may

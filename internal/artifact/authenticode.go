@@ -8,8 +8,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,10 +25,16 @@ var authenticodeFormat = format{
 
 // isAuthenticode knows PE files, cabinets, Windows Installer's compound files and PowerShell.
 func isAuthenticode(c *candidate) bool {
-	return isPE(c.content, c.head) || c.hasMagic("MSCF") ||
-		c.hasMagic("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") && c.hasExtension(".msi", ".msp", ".mst") ||
-		c.hasExtension(".ps1", ".psm1", ".psd1", ".ps1xml")
+	return isPE(c.content, c.head) || c.hasMagic(cabMagic) ||
+		c.hasMagic(msiMagic) && c.hasExtension(".msi", ".msp", ".mst") ||
+		c.hasExtension(scriptEndings...)
 }
+
+// How a cabinet begins, and a compound file, which an installer is.
+const cabMagic, msiMagic = "MSCF", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+// scriptEndings are those of PowerShell's files.
+var scriptEndings = []string{".ps1", ".psm1", ".psd1", ".ps1xml"}
 
 // isPE follows the offset at 0x3c to the signature (PE format, "Signature").
 func isPE(file io.ReaderAt, head []byte) bool {
@@ -80,7 +88,40 @@ func (s *Signer) osslsigncodeHasProviders(ctx context.Context) (bool, error) {
 	return false, err
 }
 
+// checkAuthenticode reads the structure of those formats of which a digest leaves something out.
+func checkAuthenticode(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	head := make([]byte, 0x40)
+	n, err := io.ReadFull(file, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	c := &candidate{head: head[:n]}
+	switch {
+	case isPE(file, head[:n]):
+		return checkPE(file, info.Size())
+	case c.hasMagic(cabMagic):
+		return checkCAB(file, info.Size())
+	case c.hasMagic(msiMagic):
+		return checkMSI(file, info.Size())
+	case slices.Contains(scriptEndings, strings.ToLower(filepath.Ext(path))):
+		return checkScript(path)
+	}
+	return nil
+}
+
 func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) error {
+	if err := checkAuthenticode(file); err != nil {
+		return err
+	}
 	roots, err := v.roots()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"encoding/asn1"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,6 +53,10 @@ func (v verification) verifyCMS(ctx context.Context, file, dir string) error {
 	data, err := os.ReadFile(signature)
 	if err != nil {
 		return err
+	}
+	var whole asn1.RawValue
+	if rest, err := asn1.Unmarshal(data, &whole); err == nil && len(rest) > 0 {
+		return fmt.Errorf("%s has octets behind the signature", filepath.Base(signature))
 	}
 	message, err := pkcs7.Parse(data)
 	if err != nil {

@@ -1,6 +1,8 @@
 package artifact
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +65,73 @@ func debMembers(archive io.ReaderAt, size int64) ([]arMember, error) {
 	if len(members) < len(want) {
 		return nil, fmt.Errorf("the package has %d members; %d are the least", len(members), len(want))
 	}
+	version := make([]byte, len(debVersion)+1)
+	n, err := archive.ReadAt(version[:min(int64(len(version)), members[0].size)], members[0].offset)
+	if err != nil || string(version[:n]) != debVersion {
+		return nil, errors.New("the package's debian-binary does not say 2.0")
+	}
+	for _, member := range members[1:3] {
+		if err := checkDebTar(archive, member); err != nil {
+			return nil, fmt.Errorf("%s: %w", member.name, err)
+		}
+	}
 	return members, nil
+}
+
+// debVersion is the content of debian-binary.
+const debVersion = "2.0\n"
+
+// debMagic is how the content of a member begins, by the ending of its name.
+var debMagic = map[string]string{
+	".gz": "\x1f\x8b", ".xz": "\xfd7zXZ\x00", ".zst": "\x28\xb5\x2f\xfd", ".bz2": "BZh", ".lzma": "\x5d\x00\x00",
+}
+
+// checkDebTar checks that a member begins and, as far as it is not compressed, ends as a tar does. A
+// signature covers the contents one behind the other, so it says nothing of where one ends.
+func checkDebTar(archive io.ReaderAt, member arMember) error {
+	content := io.NewSectionReader(archive, member.offset, member.size)
+	if magic, ok := debMagic[filepath.Ext(member.name)]; ok {
+		begin := make([]byte, len(magic))
+		if _, err := io.ReadFull(content, begin); err != nil || string(begin) != magic {
+			return errors.New("it does not begin as its name says")
+		}
+		return nil
+	}
+	// The end is at least two blocks of zeros, and nothing but zeros follows (tar(5)).
+	block, zeros := make([]byte, 512), 0
+	for reader := tar.NewReader(content); ; {
+		if _, err := reader.Next(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	if member.size%512 != 0 || member.size < 1024 {
+		return errors.New("it is cut off")
+	}
+	for at := member.size - 1024; at < member.size; at += 512 {
+		if _, err := content.ReadAt(block, at); err != nil {
+			return err
+		}
+		if len(bytes.Trim(block, "\x00")) == 0 {
+			zeros++
+		}
+	}
+	// The reader has stopped behind the first block of zeros and the next one.
+	if _, err := io.Copy(zerosOnly{}, content); err != nil || zeros < 2 {
+		return errors.New("it does not end as a tar does")
+	}
+	return nil
+}
+
+// zerosOnly takes no other octets.
+type zerosOnly struct{}
+
+func (zerosOnly) Write(p []byte) (int, error) {
+	if len(bytes.Trim(p, "\x00")) > 0 {
+		return 0, errors.New("there is more behind the end")
+	}
+	return len(p), nil
 }
 
 func isOrigin(m arMember) bool { return m.name == originMember }

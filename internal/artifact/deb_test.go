@@ -1,7 +1,9 @@
 package artifact
 
 import (
+	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,9 +30,20 @@ func ar(members ...member) []byte {
 	return b.Bytes()
 }
 
+// tarOf is a tar archive with one empty file.
+func tarOf(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "./empty", Mode: 0o644}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 // TestDebStructureIsReadStrictly: what dpkg and a verifier could read differently is no package.
 func TestDebStructureIsReadStrictly(t *testing.T) {
-	version, control, data := member{"debian-binary", "2.0\n"}, member{"control.tar.xz", "odd"}, member{"data.tar.zst", "even"}
+	version, control, data := member{"debian-binary", "2.0\n"}, member{"control.tar.xz", "\xfd7zXZ\x00."}, member{"data.tar.zst", "\x28\xb5\x2f\xfd.."}
 	tests := []struct {
 		name     string
 		archive  []byte
@@ -38,7 +51,7 @@ func TestDebStructureIsReadStrictly(t *testing.T) {
 		inSample bool   // the list of names shows it
 	}{
 		{"as dpkg-deb writes it", ar(version, control, data), "", false},
-		{"as binutils writes it", ar(member{"debian-binary/", "2.0\n"}, member{"control.tar.gz/", "x"}, member{"data.tar/", "x"}), "", false},
+		{"as binutils writes it", ar(member{"debian-binary/", "2.0\n"}, member{"control.tar.gz/", "\x1f\x8b"}, member{"data.tar/", tarOf(t)}), "", false},
 		{"signed twice", ar(version, control, data, member{"_gpgorigin", "s"}, member{"_gpgmaint", "s"}), "", false},
 		{"order", ar(version, data, control), `the member "data.tar.zst" where`, true},
 		{"two data members", ar(version, control, data, member{"data.tar.gz", "x"}), `the member "data.tar.gz" where`, true},
@@ -49,7 +62,7 @@ func TestDebStructureIsReadStrictly(t *testing.T) {
 		{"a name with a control character", ar(version, control, data, member{"\x1b[2J", "x"}), `"\x1b[2J" where`, false},
 		{"no data member", ar(version, control), "has 2 members", true},
 		{"octets behind", append(ar(version, control, data), "extra"...), "damaged", false},
-		{"a member longer than the file", ar(version, control, data)[:140], "damaged", false},
+		{"a member longer than the file", ar(version, control, data)[:len(ar(version, control, data))-2], "damaged", false},
 		{"no archive", []byte("hello"), "no ar archive", false},
 	}
 	need(t, "ar", "debsig-verify")

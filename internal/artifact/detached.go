@@ -23,7 +23,11 @@ func (s *Signer) signDetached(ctx context.Context, file, dir string) ([]Output, 
 }
 
 func (v verification) verifyDetached(ctx context.Context, file, dir string) error {
-	return v.gpgv(ctx, filepath.Join(dir, filepath.Base(file)+".asc"), file)
+	signature := filepath.Join(dir, filepath.Base(file)+".asc")
+	if err := checkDetached(signature); err != nil {
+		return err
+	}
+	return v.gpgv(ctx, signature, file)
 }
 
 func (v verification) detachedSigners(_ context.Context, file, dir string) (string, error) {

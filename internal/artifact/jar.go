@@ -47,6 +47,9 @@ func isJar(c *candidate) bool {
 
 // signJar lets SunPKCS11 find key and issuers on the token (JDK, "jarsigner").
 func (s *Signer) signJar(ctx context.Context, path string) error {
+	if _, err := readJarSignatures(path); err != nil { // before a signature is asked for
+		return err
+	}
 	dir := filepath.Dir(path)
 	provider := filepath.Join(dir, ".sunpkcs11")
 	text := "name=signkit\nlibrary=" + s.X509.Module + "\nslot=1\n"
@@ -210,6 +213,9 @@ func readJarSignatures(file string) (*jarSignatures, error) {
 	}
 	defer archive.Close()
 	found := &jarSignatures{files: map[string][]byte{}, blocks: map[string]*pkcs7.PKCS7{}}
+	if err := checkZipFile(file, &archive.Reader); err != nil {
+		return nil, err
+	}
 	seen := map[string]bool{}
 	for _, entry := range archive.File {
 		name, upper := entry.Name, strings.ToUpper(entry.Name)
@@ -220,13 +226,40 @@ func readJarSignatures(file string) (*jarSignatures, error) {
 			return nil, fmt.Errorf("the archive has the entry %s twice", strconv.QuoteToASCII(entry.Name))
 		}
 		seen[name] = true
+		if strings.HasPrefix(upper, "META-INF/SIG-") {
+			return nil, fmt.Errorf("the archive has the entry %s, which jarsigner does not look at", strconv.QuoteToASCII(entry.Name))
+		}
 		if path.Dir(upper) == "META-INF" {
 			if err := found.add(entry, upper); err != nil {
 				return nil, fmt.Errorf("reading %s: %w", strconv.QuoteToASCII(entry.Name), err)
 			}
 		}
 	}
+	// Nobody signs a signature file but the block beside it.
+	for base := range found.files {
+		if found.blocks[base] == nil {
+			return nil, fmt.Errorf("the archive has the signature file %s.SF without a signature", strconv.QuoteToASCII(base))
+		}
+	}
+	for base := range found.blocks {
+		if found.files[base] == nil {
+			return nil, fmt.Errorf("the archive has a signature of %s.SF, which is not there", strconv.QuoteToASCII(base))
+		}
+	}
 	return found, nil
+}
+
+func checkZipFile(path string, archive *zip.Reader) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	return checkZip(file, info.Size(), archive)
 }
 
 func (j *jarSignatures) add(entry *zip.File, upper string) error {

@@ -136,3 +136,37 @@ func armoredSigners(path string) (string, error) {
 	}
 	return openPGPSigners(bytes.NewReader(data)), nil
 }
+
+// checkDetached reads a file with a detached signature: nothing but signatures of octets. Those of
+// text leave open how its lines end (RFC 9580, section 5.2.1), and a script means another thing then.
+func checkDetached(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if bytes.HasPrefix(data, []byte("-----BEGIN")) {
+		if _, behind, ended := bytes.Cut(data, []byte("\n-----END PGP SIGNATURE-----")); !ended || len(bytes.TrimSpace(behind)) > 0 {
+			return fmt.Errorf("%s has something behind the signature, or no end", filepath.Base(path))
+		}
+		block, err := armor.Decode(bytes.NewReader(data))
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", filepath.Base(path), err)
+		}
+		if data, err = io.ReadAll(block.Body); err != nil {
+			return fmt.Errorf("reading %s: %w", filepath.Base(path), err)
+		}
+	}
+	count := 0
+	for reader := packet.NewReader(bytes.NewReader(data)); ; count++ {
+		p, err := reader.Next()
+		if errors.Is(err, io.EOF) && count > 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", filepath.Base(path), err)
+		}
+		if s, ok := p.(*packet.Signature); !ok || s.SigType != packet.SigTypeBinary {
+			return fmt.Errorf("%s is no signature of the file's octets", filepath.Base(path))
+		}
+	}
+}

@@ -74,6 +74,11 @@ func place(ctx context.Context, outputs []Output, o *original, folder string) er
 			return fmt.Errorf("writing %s: %w", filepath.Join(folder, output.Name), err)
 		}
 	}
+	for _, output := range outputs {
+		if info, err := root.Lstat(output.Name); err == nil && info.IsDir() { // before any result takes its name
+			return fmt.Errorf("%s is a folder", filepath.Join(folder, output.Name))
+		}
+	}
 	if err := o.unchanged(ctx); err != nil {
 		return err
 	}

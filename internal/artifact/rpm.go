@@ -79,7 +79,7 @@ func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 			return err
 		}
 	}
-	report, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--checksig", "--verbose", file)
+	report, err := v.checksig(ctx, db, file)
 	if _, missing := errors.AsType[*MissingToolError](err); missing {
 		return err
 	}
@@ -92,7 +92,9 @@ func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 		if !strings.HasSuffix(line, ": OK") {
 			return &ToolError{Tool: "rpmkeys", Cause: line, Output: report, err: err}
 		}
-		signatures++
+		if rpmSigner.MatchString(line) {
+			signatures++
+		}
 	}
 	if err == nil && signatures == 0 {
 		return ErrUnsigned
@@ -100,12 +102,26 @@ func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 	return err
 }
 
+// checksig lets rpmkeys report on a package. What it reports begins with the package's name, so
+// the name that it gets is ours: a file's own may say anything.
+func (v verification) checksig(ctx context.Context, db, file string) (string, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	const name = "input.rpm"
+	if err := os.Symlink(file, v.path(name)); err != nil {
+		return "", err
+	}
+	return run(ctx, v.environment(), v.scratch, "rpmkeys", "--dbpath", db, "--checksig", "--verbose", name)
+}
+
 // rpmSigner finds the key in a line of rpmkeys: an id, or from rpm 6 on a fingerprint.
 var rpmSigner = regexp.MustCompile(`(?i)signature, key (?:id|fingerprint:?) ?([0-9a-f]{8,})`)
 
 func (v verification) rpmSigners(ctx context.Context, file, _ string) (string, error) {
 	// A package database that knows no key: rpmkeys then fails, and says which it misses.
-	report, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", v.path("rpm"), "--checksig", "--verbose", file)
+	report, err := v.checksig(ctx, v.path("rpm"), file)
 	if _, missing := errors.AsType[*MissingToolError](err); missing {
 		return "", err
 	}

@@ -197,6 +197,9 @@ func (v *Verifier) accepts(signer *x509.Certificate, issuers []*x509.Certificate
 	if err != nil || roots == nil {
 		return err
 	}
+	if signer.KeyUsage != 0 && signer.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
+		return errors.New("the certificate is not for signatures")
+	}
 	options := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: time.Now(),
 		// Neither a web server's nor a client's.

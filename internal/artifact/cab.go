@@ -1,0 +1,39 @@
+package artifact
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// checkCAB reads the header of a cabinet ("Microsoft Cabinet Format", CFHEADER; Authenticode keeps the
+// place of its signature in the reserved field): the signature begins where the cabinet ends, and
+// ends the file.
+func checkCAB(file io.ReaderAt, size int64) error {
+	const (
+		reservePresent = 4  // a flag
+		reserveSize    = 20 // of Authenticode's field
+	)
+	header := make([]byte, 60)
+	if _, err := file.ReadAt(header, 0); err != nil {
+		return fmt.Errorf("reading the cabinet's header: %w", err)
+	}
+	flags, reserved := binary.LittleEndian.Uint16(header[30:]), binary.LittleEndian.Uint16(header[36:])
+	if flags&reservePresent == 0 || reserved != reserveSize {
+		return ErrUnsigned
+	}
+	cabinet := int64(binary.LittleEndian.Uint32(header[8:]))
+	at, length := int64(binary.LittleEndian.Uint32(header[44:])), int64(binary.LittleEndian.Uint32(header[48:]))
+	if length == 0 {
+		return ErrUnsigned
+	}
+	if at != cabinet || at+length != size {
+		return errors.New("the cabinet has octets beside its signature that none covers")
+	}
+	signature := make([]byte, length)
+	if _, err := file.ReadAt(signature, at); err != nil {
+		return fmt.Errorf("reading the signature: %w", err)
+	}
+	return checkPadded(signature)
+}

@@ -1,0 +1,302 @@
+package artifact
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// structure is content for one of the checks that read a file before its verifier does. None of them
+// carries a signature that anybody would take.
+type structure struct {
+	name    string
+	content []byte
+	want    string // in the error; empty: taken
+}
+
+func checkAll(t *testing.T, tests []structure, check func(content []byte) error) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := check(test.content)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+// der is a DER structure: a SEQUENCE of nothing.
+var der = []byte{0x30, 0}
+
+// TestArchiveIsReadAlikeFromBothEnds: a jar is nothing but its entries and their directory.
+func TestArchiveIsReadAlikeFromBothEnds(t *testing.T) {
+	stored, deflated, empty := zipOf(t, zip.Store, "a", "b"), zipOf(t, zip.Deflate, "a", "dir/b"), zipOf(t, zip.Deflate)
+	local := stored[:bytes.Index(stored, []byte("PK\x01\x02"))]
+	directory := stored[len(local):]
+	other := bytes.Replace(stored, []byte("PK\x03\x04"), []byte("PK\x03\x05"), 1)
+	renamed := bytes.Clone(stored)
+	renamed[30] = 'c' // the name of the first entry, where it stands
+	comment := bytes.Clone(stored)
+	comment[len(comment)-2] = 5
+	// shift changes what the directory says of where entries stand, and its end of where it stands itself.
+	shift := func(directory []byte, entries, end uint32) []byte {
+		moved := bytes.Clone(directory)
+		add := func(at int, by uint32) {
+			binary.LittleEndian.PutUint32(moved[at:], binary.LittleEndian.Uint32(moved[at:])+by)
+		}
+		for at := 0; bytes.HasPrefix(moved[at:], []byte("PK\x01\x02")); at += 46 + 1 {
+			add(at+42, entries)
+		}
+		add(len(moved)-6, end)
+		return moved
+	}
+	checkAll(t, []structure{
+		{"stored", stored, ""},
+		{"with data descriptors", deflated, ""},
+		{"no entry", empty, ""},
+		{"octets before the first entry", join([]byte("#!/bin/sh\n"), local, shift(directory, 10, 10)), "before them"},
+		{"octets before the directory", join(local, []byte("more"), shift(directory, 0, 4)), "octets between"},
+		{"an entry that is not listed", join(local, local, shift(directory, uint32(len(local)), uint32(len(local)))), "does not list so"},
+		{"another name in the directory", renamed, "does not list so"},
+		{"no local header", other, "not a valid zip file"},
+		{"a comment", join(comment, []byte("hello")), "a comment"},
+	}, func(content []byte) error {
+		archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+		if err != nil {
+			return err
+		}
+		return checkZip(bytes.NewReader(content), int64(len(content)), archive)
+	})
+}
+
+func zipOf(t *testing.T, method uint16, entries ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range entries {
+		header := &zip.FileHeader{Name: name, Method: method}
+		content := []byte("content of " + name)
+		if method == zip.Store { // without a data descriptor
+			header.CompressedSize64, header.UncompressedSize64 = uint64(len(content)), uint64(len(content))
+			entry, err := w.CreateRaw(header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = entry.Write(content)
+			continue
+		}
+		entry, err := w.CreateHeader(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = entry.Write(content)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestJarHasNoSignatureFileThatNobodyChecks, as the block, its .SF file and SIG-* are.
+func TestJarHasNoSignatureFileThatNobodyChecks(t *testing.T) {
+	for name, entries := range map[string][]string{
+		"without a signature":         {"META-INF/OTHER.SF"},
+		"which jarsigner does not":    {"META-INF/SIG-OTHER"},
+		"has the entry \"a.txt\" twi": {"a.txt", "a.txt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := readJarSignatures(jarFile(t, entries...))
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%v, want %q", err, name)
+			}
+		})
+	}
+}
+
+// TestProgramEndsWithItsSignatures, and nothing stands beside them: no digest covers that.
+func TestProgramEndsWithItsSignatures(t *testing.T) {
+	// program appends a table of entries; the lengths are those that the header and the entry have.
+	program := func(content []byte, tableSize, entryLength int) []byte {
+		p := smallProgram()
+		binary.LittleEndian.PutUint32(p[0x98+112+4*8:], uint32(len(p)))
+		binary.LittleEndian.PutUint32(p[0x98+112+4*8+4:], uint32(tableSize))
+		entry := binary.LittleEndian.AppendUint32(nil, uint32(entryLength))
+		return join(p, entry, []byte{0, 2, 2, 0}, content)
+	}
+	zeros := make([]byte, 16)
+	checkAll(t, []structure{
+		{"unsigned", smallProgram(), ErrUnsigned.Error()},
+		{"padded", program(join(der, zeros[:6]), 16, 10), ""},
+		{"padding that counts", program(join(der, zeros[:6]), 16, 16), ""},
+		{"octets behind the table", program(join(der, zeros[:6], []byte("more")), 16, 10), "behind its signatures"},
+		{"octets in the padding", program(join(der, []byte("more!!")), 16, 10), "beside the signature"},
+		{"octets behind the structure", program(join(der, []byte("more!!")), 16, 16), "beside the signature"},
+		{"much padding", program(join(der, zeros[:14]), 24, 24), "beside the signature"},
+		{"an entry longer than the table", program(join(der, zeros[:6]), 16, 24), "damaged"},
+		{"no DER", program([]byte("nonsense"), 16, 16), "reading a signature"},
+		{"a table that begins behind the end", program(nil, 16, 16), "behind its signatures"},
+	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.exe", string(content))) })
+}
+
+// TestCabinetEndsWithItsSignature.
+func TestCabinetEndsWithItsSignature(t *testing.T) {
+	cabinet := func(reserved, at, length int, behind []byte) []byte {
+		c := make([]byte, 100)
+		copy(c, cabMagic)
+		binary.LittleEndian.PutUint32(c[8:], uint32(len(c)))
+		c[30], c[36] = 4, byte(reserved)
+		binary.LittleEndian.PutUint32(c[44:], uint32(at))
+		binary.LittleEndian.PutUint32(c[48:], uint32(length))
+		return append(c, behind...)
+	}
+	padded := join(der, make([]byte, 6))
+	checkAll(t, []structure{
+		{"signed", cabinet(20, 100, 8, padded), ""},
+		{"unsigned", cabinet(0, 0, 0, nil), ErrUnsigned.Error()},
+		{"room for a signature", cabinet(20, 0, 0, nil), ErrUnsigned.Error()},
+		{"octets behind", cabinet(20, 100, 8, join(padded, []byte("more"))), "beside its signature"},
+		{"octets before", cabinet(20, 104, 8, join([]byte("more"), padded)), "beside its signature"},
+		{"octets in it", cabinet(20, 100, 8, join(der, []byte("more!!"))), "beside the signature"},
+		{"cut off", []byte(cabMagic), "header"},
+	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.cab", string(content))) })
+}
+
+// TestInstallerIsItsStreams: what belongs to none is empty.
+func TestInstallerIsItsStreams(t *testing.T) {
+	// The first sector is the allocation table, of which the others have the entries.
+	installer := func(entries []uint32, sectors ...string) []byte {
+		header := make([]byte, 512)
+		copy(header, msiMagic)
+		binary.LittleEndian.PutUint16(header[0x1e:], 9)
+		binary.LittleEndian.PutUint32(header[0x44:], 0xfffffffe)
+		for at := 0x4c; at < 512; at += 4 {
+			binary.LittleEndian.PutUint32(header[at:], cfbFree)
+		}
+		binary.LittleEndian.PutUint32(header[0x4c:], 0)
+		table := bytes.Repeat([]byte{0xff}, 512)
+		for i, entry := range entries {
+			binary.LittleEndian.PutUint32(table[4*i:], entry)
+		}
+		file := join(header, table)
+		for _, content := range sectors {
+			file = append(file, (content + strings.Repeat("\x00", 512-len(content)))...)
+		}
+		return file
+	}
+	const end, tables = 0xfffffffe, 0xfffffffd
+	whole := installer([]uint32{tables, end}, "stream")
+	wide := bytes.Clone(whole)
+	wide[0x1e] = 10
+	circle := bytes.Clone(whole)
+	binary.LittleEndian.PutUint32(circle[0x44:], 1)
+	copy(circle[1024:], bytes.Repeat([]byte{1, 0, 0, 0}, 128))
+	checkAll(t, []structure{
+		{"whole", whole, ""},
+		{"an empty sector that is free", installer([]uint32{tables, end, cfbFree}, "stream", ""), ""},
+		{"a sector that is free and not empty", installer([]uint32{tables, end, cfbFree, end}, "stream", "more", "stream"), "no stream"},
+		{"a sector without an entry", installer([]uint32{tables, end}, "stream", "more"), "no stream"},
+		{"octets behind", join(whole, []byte("more")), "last sector"},
+		{"a sector size that there is not", wide, "header is damaged"},
+		{"a table that refers to itself", circle, "damaged"},
+		{"cut off", whole[:600], "last sector"},
+	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.msi", string(content))) })
+}
+
+// TestScriptEndsWithItsSignatureBlock.
+func TestScriptEndsWithItsSignatureBlock(t *testing.T) {
+	const begin, end = "# SIG # Begin signature block\r\n", "# SIG # End signature block\r\n"
+	const script = "Write-Output 1\r\n\r\n" + begin + "# MIIB+/=\r\n# AAAA\r\n" + end
+	utf16LE := "\xff\xfe"
+	for _, c := range []byte(script) {
+		utf16LE += string(rune(c)) + "\x00"
+	}
+	block := "<obj/>\r\n<!-- SIG # Begin signature block -->\r\n<!-- MIIB -->\r\n<!-- SIG # End signature block -->\r\n"
+	checkAll(t, []structure{
+		{"comments", []byte(script), ""},
+		{"no line end at the end", []byte(strings.TrimSuffix(script, "\r\n")), ""},
+		{"XML", []byte(block), ""},
+		{"UTF-16", []byte(utf16LE), ""},
+		{"unsigned", []byte("Write-Output 1\r\n"), ErrUnsigned.Error()},
+		{"a line behind", []byte(script + "Write-Output 2\r\n"), "in or behind"},
+		{"a line in it", []byte(strings.Replace(script, "# AAAA", "Write-Output 2", 1)), "in or behind"},
+		{"another block", []byte(script + script), "in or behind"},
+		{"no end", []byte(strings.TrimSuffix(script, end)), "in or behind"},
+		{"other line ends", []byte(strings.ReplaceAll(script, "\r\n", "\n")), "in or behind"},
+	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.ps1", string(content))) })
+}
+
+// TestDebMembersAreWhatTheirNamesSay: a signature covers the members' contents one behind the other.
+func TestDebMembersAreWhatTheirNamesSay(t *testing.T) {
+	version, control, data := member{"debian-binary", "2.0\n"}, member{"control.tar.gz", "\x1f\x8b.."}, member{"data.tar", tarOf(t)}
+	whole := tarOf(t)
+	checkAll(t, []structure{
+		{"as it should be", ar(version, control, data), ""},
+		{"a longer version", ar(member{"debian-binary", "2.0\n\n"}, control, data), "does not say 2.0"},
+		{"a shorter version", ar(member{"debian-binary", "2.0"}, control, data), "does not say 2.0"},
+		{"another compression", ar(version, member{"control.tar.gz", "\xfd7zXZ\x00"}, data), "control.tar.gz: it does not begin"},
+		{"nothing in it", ar(version, control, member{"data.tar.xz", ""}), "data.tar.xz: it does not begin"},
+		{"octets behind the tar", ar(version, control, member{"data.tar", whole + strings.Repeat("x", 512)}), "data.tar: "},
+		{"a tar without its end", ar(version, control, member{"data.tar", whole[:1024]}), "data.tar: "},
+		{"an odd tar", ar(version, control, member{"data.tar", whole + "x"}), "data.tar: "},
+		{"no tar", ar(version, control, member{"data.tar", strings.Repeat("x", 2048)}), "data.tar: "},
+	}, func(content []byte) error {
+		_, err := debMembers(bytes.NewReader(content), int64(len(content)))
+		return err
+	})
+}
+
+// TestDetachedSignatureIsOfOctets, and nothing else stands in its file.
+func TestDetachedSignatureIsOfOctets(t *testing.T) {
+	key := softKey(t, "ours")
+	file := textFile(t, "app.bin", "content\n")
+	sign := func(args ...string) []byte {
+		t.Helper()
+		signature := filepath.Join(t.TempDir(), "signature")
+		shell(t, "", "gpg", append([]string{"--homedir", key.Home, "--batch", "--output", signature}, append(args, file)...)...)
+		data, err := os.ReadFile(signature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	detached, octets := sign("--armor", "--detach-sign"), sign("--detach-sign")
+	checkAll(t, []structure{
+		{"armored", detached, ""},
+		{"octets", octets, ""},
+		{"two signatures", join(octets, octets), ""},
+		{"of text", sign("--armor", "--textmode", "--detach-sign"), "no signature of the file's octets"},
+		{"a signed message", sign("--sign"), "no signature of the file's octets"},
+		{"text behind it", join(detached, []byte("more\n")), "something behind"},
+		{"a second armor", join(detached, detached), "something behind"},
+		{"text before it", join([]byte("more\n"), detached), "reading"},
+		{"cut off", detached[:len(detached)/2], "or no end"},
+		{"nothing", nil, "reading"},
+	}, func(content []byte) error { return checkDetached(textFile(t, "app.bin.asc", string(content))) })
+}
+
+// TestInReleaseIsReleaseAndItsSignature.
+func TestInReleaseIsReleaseAndItsSignature(t *testing.T) {
+	key := softKey(t, "ours")
+	const release = "Origin: demo\nSuite: stable \nSHA256:\n"
+	file := textFile(t, "Release", release)
+	shell(t, filepath.Dir(file), "gpg", "--homedir", key.Home, "--batch", "--output", "InRelease", "--clear-sign", file)
+	signed, err := os.ReadFile(filepath.Join(filepath.Dir(file), "InRelease"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkAll(t, []structure{
+		{"as gpg makes it", signed, ""},
+		{"text before it", join([]byte("Suite: testing\n\n"), signed), "does not begin"},
+		{"text behind it", join(signed, []byte("Suite: testing\n")), "more than one"},
+		{"twice", join(signed, signed), "more than one"},
+		{"of another text", bytes.Replace(signed, []byte("demo"), []byte("emod"), 1), "another Release"},
+		{"no signature", signed[:40], "more than one"},
+	}, func(content []byte) error { return checkInRelease(textFile(t, "InRelease", string(content)), []byte(release)) })
+}
