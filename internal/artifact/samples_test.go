@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"crypto/x509"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -88,4 +89,39 @@ func TestSamplesSignOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSamplesTakeOnlyASignerBelowTheRoot: not one whom the machine trusts, nor a web server.
+func TestSamplesTakeOnlyASignerBelowTheRoot(t *testing.T) {
+	need(t, "openssl")
+	root, otherRoot := issue(t, "Root", nil, nil), issue(t, "Other Root", nil, nil)
+	roots := rootsFile(t, root)
+	t.Setenv("SSL_CERT_FILE", rootsFile(t, root, otherRoot))
+	for name, test := range map[string]struct {
+		signer *identity
+		want   string // in the output; empty: verified
+	}{
+		"ours":              {issue(t, "Ours", root, nil), ""},
+		"e-mail":            {issue(t, "Mail", root, purpose(x509.ExtKeyUsageEmailProtection)), ""},
+		"for any purpose":   {issue(t, "Ours", root, purpose()), ""},
+		"below another":     {issue(t, "Other", otherRoot, nil), "unable to get local issuer certificate"},
+		"a web server":      {issue(t, "www.example.com", root, purpose(x509.ExtKeyUsageServerAuth)), "is not for code"},
+		"a server's client": {issue(t, "Client", root, purpose(x509.ExtKeyUsageClientAuth)), "is not for code"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := textFile(t, "app.bin", "content\n")
+			key, _ := test.signer.store(t)
+			shell(t, "", "openssl", "dgst", "-sha256", "-sign", key, "-out", file+".sig", file)
+			for _, name := range []string{"openssl/verify.sh", "pkcs11-tool/verify.sh"} {
+				output, err := sample(t, name, "--root", roots, key, file)
+				if (err == nil) != (test.want == "") || !strings.Contains(output, test.want) {
+					t.Errorf("%s: %v, want %q\n%s", name, err, test.want, output)
+				}
+			}
+		})
+	}
+}
+
+func purpose(purposes ...x509.ExtKeyUsage) func(*x509.Certificate) {
+	return func(c *x509.Certificate) { c.ExtKeyUsage = purposes }
 }

@@ -16,6 +16,7 @@ type structure struct {
 	name    string
 	content []byte
 	want    string // in the error; empty: taken
+	onlyUs  bool   // the sample leaves it to the tool
 }
 
 func checkAll(t *testing.T, tests []structure, check func(content []byte) error) {
@@ -25,6 +26,21 @@ func checkAll(t *testing.T, tests []structure, check func(content []byte) error)
 			err := check(test.content)
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// checkWithSample is checkAll, and lets the sample judge what was refused, too: its words are in says.
+func checkWithSample(t *testing.T, tests []structure, name, says string, arguments func(t *testing.T) []string, check func(content []byte) error) {
+	t.Helper()
+	checkAll(t, tests, check)
+	for _, test := range tests {
+		t.Run(test.name+"/sample", func(t *testing.T) {
+			output, err := sample(t, append(arguments(t), textFile(t, name, string(test.content)))...)
+			refused := err != nil && strings.Contains(output, says)
+			if want := test.want != "" && test.want != ErrUnsigned.Error() && !test.onlyUs; refused != want || err == nil {
+				t.Errorf("refused for its structure: %v, want %v\n%s", refused, want, output)
 			}
 		})
 	}
@@ -58,15 +74,15 @@ func TestArchiveIsReadAlikeFromBothEnds(t *testing.T) {
 		return moved
 	}
 	checkAll(t, []structure{
-		{"stored", stored, ""},
-		{"with data descriptors", deflated, ""},
-		{"no entry", empty, ""},
-		{"octets before the first entry", join([]byte("#!/bin/sh\n"), local, shift(directory, 10, 10)), "before them"},
-		{"octets before the directory", join(local, []byte("more"), shift(directory, 0, 4)), "octets between"},
-		{"an entry that is not listed", join(local, local, shift(directory, uint32(len(local)), uint32(len(local)))), "does not list so"},
-		{"another name in the directory", renamed, "does not list so"},
-		{"no local header", other, "not a valid zip file"},
-		{"a comment", join(comment, []byte("hello")), "a comment"},
+		{"stored", stored, "", false},
+		{"with data descriptors", deflated, "", false},
+		{"no entry", empty, "", false},
+		{"octets before the first entry", join([]byte("#!/bin/sh\n"), local, shift(directory, 10, 10)), "before them", false},
+		{"octets before the directory", join(local, []byte("more"), shift(directory, 0, 4)), "octets between", false},
+		{"an entry that is not listed", join(local, local, shift(directory, uint32(len(local)), uint32(len(local)))), "does not list so", false},
+		{"another name in the directory", renamed, "does not list so", false},
+		{"no local header", other, "not a valid zip file", false},
+		{"a comment", join(comment, []byte("hello")), "a comment", false},
 	}, func(content []byte) error {
 		archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
 		if err != nil {
@@ -120,6 +136,12 @@ func TestJarHasNoSignatureFileThatNobodyChecks(t *testing.T) {
 	}
 }
 
+func osslsigncodeSample(t *testing.T) []string {
+	t.Helper()
+	need(t, "osslsigncode", "openssl")
+	return []string{"osslsigncode/verify.sh", "--no-timestamp", "--root", rootsFile(t, issue(t, "Root", nil, nil))}
+}
+
 // TestProgramEndsWithItsSignatures, and nothing stands beside them: no digest covers that.
 func TestProgramEndsWithItsSignatures(t *testing.T) {
 	// program appends a table of entries; the lengths are those that the header and the entry have.
@@ -131,18 +153,18 @@ func TestProgramEndsWithItsSignatures(t *testing.T) {
 		return join(p, entry, []byte{0, 2, 2, 0}, content)
 	}
 	zeros := make([]byte, 16)
-	checkAll(t, []structure{
-		{"unsigned", smallProgram(), ErrUnsigned.Error()},
-		{"padded", program(join(der, zeros[:6]), 16, 10), ""},
-		{"padding that counts", program(join(der, zeros[:6]), 16, 16), ""},
-		{"octets behind the table", program(join(der, zeros[:6], []byte("more")), 16, 10), "behind its signatures"},
-		{"octets in the padding", program(join(der, []byte("more!!")), 16, 10), "beside the signature"},
-		{"octets behind the structure", program(join(der, []byte("more!!")), 16, 16), "beside the signature"},
-		{"much padding", program(join(der, zeros[:14]), 24, 24), "beside the signature"},
-		{"an entry longer than the table", program(join(der, zeros[:6]), 16, 24), "damaged"},
-		{"no DER", program([]byte("nonsense"), 16, 16), "reading a signature"},
-		{"a table that begins behind the end", program(nil, 16, 16), "behind its signatures"},
-	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.exe", string(content))) })
+	checkWithSample(t, []structure{
+		{"unsigned", smallProgram(), ErrUnsigned.Error(), false},
+		{"padded", program(join(der, zeros[:6]), 16, 10), "", false},
+		{"padding that counts", program(join(der, zeros[:6]), 16, 16), "", false},
+		{"octets behind the table", program(join(der, zeros[:6], []byte("more")), 16, 10), "behind its signatures", false},
+		{"octets in the padding", program(join(der, []byte("more!!")), 16, 10), "beside the signature", true},
+		{"octets behind the structure", program(join(der, []byte("more!!")), 16, 16), "beside the signature", true},
+		{"much padding", program(join(der, zeros[:14]), 24, 24), "beside the signature", false},
+		{"an entry longer than the table", program(join(der, zeros[:6]), 16, 24), "damaged", true},
+		{"no DER", program([]byte("nonsense"), 16, 16), "reading a signature", false},
+		{"a table that begins behind the end", program(nil, 16, 16), "behind its signatures", false},
+	}, "app.exe", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.exe", string(content))) })
 }
 
 // TestCabinetEndsWithItsSignature.
@@ -157,15 +179,15 @@ func TestCabinetEndsWithItsSignature(t *testing.T) {
 		return append(c, behind...)
 	}
 	padded := join(der, make([]byte, 6))
-	checkAll(t, []structure{
-		{"signed", cabinet(20, 100, 8, padded), ""},
-		{"unsigned", cabinet(0, 0, 0, nil), ErrUnsigned.Error()},
-		{"room for a signature", cabinet(20, 0, 0, nil), ErrUnsigned.Error()},
-		{"octets behind", cabinet(20, 100, 8, join(padded, []byte("more"))), "beside its signature"},
-		{"octets before", cabinet(20, 104, 8, join([]byte("more"), padded)), "beside its signature"},
-		{"octets in it", cabinet(20, 100, 8, join(der, []byte("more!!"))), "beside the signature"},
-		{"cut off", []byte(cabMagic), "header"},
-	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.cab", string(content))) })
+	checkWithSample(t, []structure{
+		{"signed", cabinet(20, 100, 8, padded), "", false},
+		{"unsigned", cabinet(0, 0, 0, nil), ErrUnsigned.Error(), false},
+		{"room for a signature", cabinet(20, 0, 0, nil), ErrUnsigned.Error(), false},
+		{"octets behind", cabinet(20, 100, 8, join(padded, []byte("more"))), "beside its signature", false},
+		{"octets before", cabinet(20, 104, 8, join([]byte("more"), padded)), "beside its signature", false},
+		{"octets in it", cabinet(20, 100, 8, join(der, []byte("more!!"))), "beside the signature", true},
+		{"cut off", []byte(cabMagic), "header", true},
+	}, "app.cab", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.cab", string(content))) })
 }
 
 // TestInstallerIsItsStreams: what belongs to none is empty.
@@ -198,14 +220,14 @@ func TestInstallerIsItsStreams(t *testing.T) {
 	binary.LittleEndian.PutUint32(circle[0x44:], 1)
 	copy(circle[1024:], bytes.Repeat([]byte{1, 0, 0, 0}, 128))
 	checkAll(t, []structure{
-		{"whole", whole, ""},
-		{"an empty sector that is free", installer([]uint32{tables, end, cfbFree}, "stream", ""), ""},
-		{"a sector that is free and not empty", installer([]uint32{tables, end, cfbFree, end}, "stream", "more", "stream"), "no stream"},
-		{"a sector without an entry", installer([]uint32{tables, end}, "stream", "more"), "no stream"},
-		{"octets behind", join(whole, []byte("more")), "last sector"},
-		{"a sector size that there is not", wide, "header is damaged"},
-		{"a table that refers to itself", circle, "damaged"},
-		{"cut off", whole[:600], "last sector"},
+		{"whole", whole, "", false},
+		{"an empty sector that is free", installer([]uint32{tables, end, cfbFree}, "stream", ""), "", false},
+		{"a sector that is free and not empty", installer([]uint32{tables, end, cfbFree, end}, "stream", "more", "stream"), "no stream", false},
+		{"a sector without an entry", installer([]uint32{tables, end}, "stream", "more"), "no stream", false},
+		{"octets behind", join(whole, []byte("more")), "last sector", false},
+		{"a sector size that there is not", wide, "header is damaged", false},
+		{"a table that refers to itself", circle, "damaged", false},
+		{"cut off", whole[:600], "last sector", false},
 	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.msi", string(content))) })
 }
 
@@ -218,35 +240,38 @@ func TestScriptEndsWithItsSignatureBlock(t *testing.T) {
 		utf16LE += string(rune(c)) + "\x00"
 	}
 	block := "<obj/>\r\n<!-- SIG # Begin signature block -->\r\n<!-- MIIB -->\r\n<!-- SIG # End signature block -->\r\n"
-	checkAll(t, []structure{
-		{"comments", []byte(script), ""},
-		{"no line end at the end", []byte(strings.TrimSuffix(script, "\r\n")), ""},
-		{"XML", []byte(block), ""},
-		{"UTF-16", []byte(utf16LE), ""},
-		{"unsigned", []byte("Write-Output 1\r\n"), ErrUnsigned.Error()},
-		{"a line behind", []byte(script + "Write-Output 2\r\n"), "in or behind"},
-		{"a line in it", []byte(strings.Replace(script, "# AAAA", "Write-Output 2", 1)), "in or behind"},
-		{"another block", []byte(script + script), "in or behind"},
-		{"no end", []byte(strings.TrimSuffix(script, end)), "in or behind"},
-		{"other line ends", []byte(strings.ReplaceAll(script, "\r\n", "\n")), "in or behind"},
-	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.ps1", string(content))) })
+	checkWithSample(t, []structure{
+		{"comments", []byte(script), "", false},
+		{"no line end at the end", []byte(strings.TrimSuffix(script, "\r\n")), "", false},
+		{"XML", []byte(block), "", false},
+		{"UTF-16", []byte(utf16LE), "", false},
+		{"unsigned", []byte("Write-Output 1\r\n"), ErrUnsigned.Error(), false},
+		{"a line behind", []byte(script + "Write-Output 2\r\n"), "in or behind", false},
+		{"a line in it", []byte(strings.Replace(script, "# AAAA", "Write-Output 2", 1)), "in or behind", false},
+		{"another block", []byte(script + script), "in or behind", false},
+		{"no end", []byte(strings.TrimSuffix(script, end)), "in or behind", false},
+		{"other line ends", []byte(strings.ReplaceAll(script, "\r\n", "\n")), "in or behind", true},
+	}, "app.ps1", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.ps1", string(content))) })
 }
 
 // TestDebMembersAreWhatTheirNamesSay: a signature covers the members' contents one behind the other.
 func TestDebMembersAreWhatTheirNamesSay(t *testing.T) {
+	need(t, "ar", "debsig-verify")
+	key := softKey(t, "ours")
+	debSample := func(*testing.T) []string { return []string{"deb/verify.sh", key.PublicKey} }
 	version, control, data := member{"debian-binary", "2.0\n"}, member{"control.tar.gz", "\x1f\x8b.."}, member{"data.tar", tarOf(t)}
 	whole := tarOf(t)
-	checkAll(t, []structure{
-		{"as it should be", ar(version, control, data), ""},
-		{"a longer version", ar(member{"debian-binary", "2.0\n\n"}, control, data), "does not say 2.0"},
-		{"a shorter version", ar(member{"debian-binary", "2.0"}, control, data), "does not say 2.0"},
-		{"another compression", ar(version, member{"control.tar.gz", "\xfd7zXZ\x00"}, data), "control.tar.gz: it does not begin"},
-		{"nothing in it", ar(version, control, member{"data.tar.xz", ""}), "data.tar.xz: it does not begin"},
-		{"octets behind the tar", ar(version, control, member{"data.tar", whole + strings.Repeat("x", 512)}), "data.tar: "},
-		{"a tar without its end", ar(version, control, member{"data.tar", whole[:1024]}), "data.tar: "},
-		{"an odd tar", ar(version, control, member{"data.tar", whole + "x"}), "data.tar: "},
-		{"no tar", ar(version, control, member{"data.tar", strings.Repeat("x", 2048)}), "data.tar: "},
-	}, func(content []byte) error {
+	checkWithSample(t, []structure{
+		{"as it should be", ar(version, control, data), "", false},
+		{"a longer version", ar(member{"debian-binary", "2.0\n\n"}, control, data), "does not say 2.0", false},
+		{"a shorter version", ar(member{"debian-binary", "2.0"}, control, data), "does not say 2.0", false},
+		{"another compression", ar(version, member{"control.tar.gz", "\xfd7zXZ\x00"}, data), "control.tar.gz: it does not begin", false},
+		{"nothing in it", ar(version, control, member{"data.tar.xz", ""}), "data.tar.xz: it does not begin", false},
+		{"octets behind the tar", ar(version, control, member{"data.tar", whole + strings.Repeat("x", 512)}), "data.tar: ", false},
+		{"a tar without its end", ar(version, control, member{"data.tar", whole[:1024]}), "data.tar: ", false},
+		{"an odd tar", ar(version, control, member{"data.tar", whole + "x"}), "data.tar: ", true},
+		{"no tar", ar(version, control, member{"data.tar", strings.Repeat("x", 2048)}), "data.tar: ", true},
+	}, "demo.deb", "verify.sh: ", debSample, func(content []byte) error {
 		_, err := debMembers(bytes.NewReader(content), int64(len(content)))
 		return err
 	})
@@ -268,17 +293,31 @@ func TestDetachedSignatureIsOfOctets(t *testing.T) {
 	}
 	detached, octets := sign("--armor", "--detach-sign"), sign("--detach-sign")
 	checkAll(t, []structure{
-		{"armored", detached, ""},
-		{"octets", octets, ""},
-		{"two signatures", join(octets, octets), ""},
-		{"of text", sign("--armor", "--textmode", "--detach-sign"), "no signature of the file's octets"},
-		{"a signed message", sign("--sign"), "no signature of the file's octets"},
-		{"text behind it", join(detached, []byte("more\n")), "something behind"},
-		{"a second armor", join(detached, detached), "something behind"},
-		{"text before it", join([]byte("more\n"), detached), "reading"},
-		{"cut off", detached[:len(detached)/2], "or no end"},
-		{"nothing", nil, "reading"},
+		{"armored", detached, "", false},
+		{"octets", octets, "", false},
+		{"two signatures", join(octets, octets), "", false},
+		{"of text", sign("--armor", "--textmode", "--detach-sign"), "no signature of the file's octets", false},
+		{"a signed message", sign("--sign"), "no signature of the file's octets", false},
+		{"text behind it", join(detached, []byte("more\n")), "something behind", false},
+		{"a second armor", join(detached, detached), "something behind", false},
+		{"text before it", join([]byte("more\n"), detached), "reading", false},
+		{"cut off", detached[:len(detached)/2], "or no end", false},
+		{"nothing", nil, "reading", false},
 	}, func(content []byte) error { return checkDetached(textFile(t, "app.bin.asc", string(content))) })
+	t.Run("of text/samples", func(t *testing.T) {
+		signed := filepath.Join(filepath.Dir(file), "app.bin.asc")
+		for name, test := range map[string]struct {
+			signature []byte
+			want      bool
+		}{"octets": {detached, true}, "text": {sign("--armor", "--textmode", "--detach-sign"), false}} {
+			write(t, signed, string(test.signature))
+			for _, arguments := range [][]string{{"gpg/verify.sh", key.PublicKey, signed, file}, {"maven/verify.sh", key.PublicKey, file}} {
+				if output, err := sample(t, arguments...); (err == nil) != test.want {
+					t.Errorf("%s: %s: %v\n%s", name, arguments[0], err, output)
+				}
+			}
+		}
+	})
 }
 
 // TestInReleaseIsReleaseAndItsSignature.
@@ -292,11 +331,13 @@ func TestInReleaseIsReleaseAndItsSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkAll(t, []structure{
-		{"as gpg makes it", signed, ""},
-		{"text before it", join([]byte("Suite: testing\n\n"), signed), "does not begin"},
-		{"text behind it", join(signed, []byte("Suite: testing\n")), "more than one"},
-		{"twice", join(signed, signed), "more than one"},
-		{"of another text", bytes.Replace(signed, []byte("demo"), []byte("emod"), 1), "another Release"},
-		{"no signature", signed[:40], "more than one"},
-	}, func(content []byte) error { return checkInRelease(textFile(t, "InRelease", string(content)), []byte(release)) })
+		{"as gpg makes it", signed, "", false},
+		{"text before it", join([]byte("Suite: testing\n\n"), signed), "does not begin", false},
+		{"text behind it", join(signed, []byte("Suite: testing\n")), "more than one", false},
+		{"twice", join(signed, signed), "more than one", false},
+		{"of another text", bytes.Replace(signed, []byte("demo"), []byte("emod"), 1), "another Release", false},
+		{"no signature", signed[:40], "more than one", false},
+	}, func(content []byte) error {
+		return checkInRelease(textFile(t, "InRelease", string(content)), []byte(release))
+	})
 }

@@ -203,6 +203,10 @@ func TestX509SignerIsTheOneThatWasNamed(t *testing.T) {
 				verdicts[0].want, verdicts[1].want = "not valid", "not valid"
 			}
 			judge(t, Jar, file, verdicts)
+			output, err := sample(t, "jarsigner/verify.sh", "--no-timestamp", "--root", roots, file)
+			if (err == nil) != (test.signer == ours) {
+				t.Errorf("samples/jarsigner/verify.sh: %v\n%s", err, output)
+			}
 		})
 	}
 	for _, test := range tests {
@@ -234,6 +238,9 @@ func TestJarIsOursAsAWhole(t *testing.T) {
 			{"root", &Verifier{Roots: roots}, want},
 			{"certificate", &Verifier{Chain: []*x509.Certificate{ours.certificate}}, want},
 		})
+		if output, err := sample(t, "jarsigner/verify.sh", "--no-timestamp", "--root", roots, file); want != "" && err == nil {
+			t.Errorf("samples/jarsigner/verify.sh is content:\n%s", output)
+		}
 	}
 	t.Run("unsigned", func(t *testing.T) { judgeBoth(t, jarFile(t, "a.txt"), "not signed") })
 	t.Run("an entry that nobody signed", func(t *testing.T) {

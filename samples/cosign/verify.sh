@@ -31,8 +31,15 @@ shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# -no-CApath: nothing that this machine trusts besides ROOT counts.
-openssl verify -no-CApath -CAfile "$root" -untrusted "$certificates" "$certificates" >&2
+# Nothing that this machine trusts besides ROOT counts; OpenSSL before 3.0 knows no -no-CAstore.
+alone=(-no-CAfile -no-CApath)
+if { openssl verify -help 2>&1 || true; } | grep -e -no-CAstore >/dev/null; then alone+=(-no-CAstore); fi
+openssl verify "${alone[@]}" -CAfile "$root" -untrusted "$certificates" "$certificates" >&2
+# A web server's certificate signs nothing: where one says what it is for, that is code or e-mail.
+purposes=$(openssl x509 -in "$certificates" -noout -text | grep -A 1 'X509v3 Extended Key Usage') || true
+if [[ $purposes && ! $purposes =~ Code\ Signing|E-mail\ Protection|Any\ Extended\ Key\ Usage ]]; then
+  fail "$certificates: the signer's certificate is not for code:${purposes##*:}"
+fi
 openssl x509 -in "$certificates" -noout -pubkey >"$work/key.pem"
 
 authority=() stamps=()

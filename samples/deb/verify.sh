@@ -22,6 +22,24 @@ for package; do
     echo "verify.sh: $package: not the structure of a Debian package" >&2
     exit 1
   fi
+  # A signature covers the members one behind the other, so each must begin, and the first one end, as its name says.
+  [[ $(ar p "$package" debian-binary | od -An -tx1) == ' 32 2e 30 0a' ]] || { echo "verify.sh: $package: not version 2.0" >&2; exit 1; }
+  while read -r member; do
+    begin=$({ ar p "$package" "$member" || true; } | head -c 6 | od -An -v -tx1 | tr -d ' ')
+    case $member in
+      *.gz) magic=1f8b ;;
+      *.xz) magic=fd377a585a00 ;;
+      *.zst) magic=28b52ffd ;;
+      *.bz2) magic=425a68 ;;
+      *.lzma) magic=5d0000 ;;
+      *) # plain: tar goes on behind the end, too, and finds nothing there
+        magic=''
+        [[ $(ar p "$package" "$member" | tar --list 2>&1) == "$(ar p "$package" "$member" | tar --list --ignore-zeros 2>&1)" ]] ||
+          begin=other magic=tar
+        ;;
+    esac
+    [[ $begin == "$magic"* ]] || { echo "verify.sh: $package: $member does not begin as its name says" >&2; exit 1; }
+  done < <(grep '^[cd].*\.tar' <<<"$members")
   if ar t "$package" | grep -qx _gpgbuilder; then
     # dpkg-sig lists digests of the other members in a clear-signed text; gpgv decides who signed it.
     keyring=$(echo "$work"/keyrings/*/origin.gpg)

@@ -71,7 +71,46 @@ check_lifetimes() { # check_lifetimes FILE
   done
 }
 
+# closed says whether FILE ends with its signature and nothing stands beside that: what the digest leaves out could be anything.
+# (Of installers, .msi, this looks at nothing but their length; `signkit verify` reads more.)
+closed() { # closed FILE
+  local size at length pe
+  word() { od -An -v --endian=little -tu"$3" -j"$2" -N"$3" "$1" | tr -d ' '; } # word FILE OFFSET OCTETS
+  size=$(stat -Lc %s "$1")
+  case $(od -An -tx1 -N4 "$1" | tr -d ' '):$1 in
+    4d5a*) # PE: the certificate table, data directory 4 of the optional header
+      pe=$(($(word "$1" 60 4) + 24 + 96 + 32))
+      if [[ $(word "$1" $((pe - 128)) 2) -eq 523 ]]; then pe=$((pe + 16)); fi # PE32+
+      at=$(word "$1" "$pe" 4) length=$(word "$1" $((pe + 4)) 4)
+      [[ $length -eq 0 ]] || [[ $((at + length)) -eq $size && $(outside "$1" $((at + 8)) $((length - 8))) -lt 8 ]]
+      ;;
+    4d534346*) # cabinet: the signature's place is in the reserved field
+      if [[ $(word "$1" 36 2) -ne 20 ]]; then return; fi
+      at=$(word "$1" 44 4) length=$(word "$1" 48 4)
+      [[ $length -eq 0 ]] || [[ $(word "$1" 8 4) -eq $at && $((at + length)) -eq $size && $(outside "$1" "$at" "$length") -lt 8 ]]
+      ;;
+    d0cf11e0*) [[ $((size % 512)) -eq 0 ]] ;;
+    *.ps1 | *.psm1 | *.psd1 | *.ps1xml) # text, also UTF-16: one block, at the end
+      tr -d '\0' <"$1" | awk '/SIG # Begin signature block/ { blocks++ } blocks && !/^(# |<!-- )[A-Za-z0-9+\/=# ]+( -->)?\r?$/ { other = 1 }
+        { last = $0 } END { exit blocks == 0 || blocks == 1 && !other && last ~ /SIG # End signature block/ ? 0 : 1 }'
+      ;;
+  esac
+}
+outside() { # outside FILE OFFSET LENGTH: how many of these octets are not of the DER structure that begins there
+  local octets octet length=0
+  read -ra octets < <(od -An -v -tu1 -j"$2" -N6 "$1")
+  if [[ ${octets[0]-} -ne 48 ]]; then
+    echo "$3"
+  elif [[ ${octets[1]} -lt 128 ]]; then
+    echo $(($3 - 2 - octets[1]))
+  else
+    for octet in "${octets[@]:2:octets[1]-128}"; do length=$((length * 256 + octet)); done
+    echo $(($3 - 2 - (octets[1] - 128) - length))
+  fi
+}
+
 for file; do
+  closed "$file" || fail "$file: it has something behind or beside its signature that no signature covers"
   status=0
   osslsigncode verify -CAfile "$root" "${with[@]}" -in "$file" >"$work/report" 2>&1 || status=$?
   cat "$work/report"

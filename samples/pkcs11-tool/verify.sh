@@ -24,8 +24,16 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 if [[ $root ]]; then
-  # -no-CApath: nothing that this machine trusts besides ROOT counts.
-  openssl verify -no-CApath -CAfile "$root" -untrusted "$certificates" "$certificates"
+  # Nothing that this machine trusts besides ROOT counts; OpenSSL before 3.0 knows no -no-CAstore.
+  alone=(-no-CAfile -no-CApath)
+  if { openssl verify -help 2>&1 || true; } | grep -e -no-CAstore >/dev/null; then alone+=(-no-CAstore); fi
+  openssl verify "${alone[@]}" -CAfile "$root" -untrusted "$certificates" "$certificates"
+  # A web server's certificate signs nothing: where one says what it is for, that is code or e-mail.
+  purposes=$(openssl x509 -in "$certificates" -noout -text | grep -A 1 'X509v3 Extended Key Usage') || true
+  if [[ $purposes && ! $purposes =~ Code\ Signing|E-mail\ Protection|Any\ Extended\ Key\ Usage ]]; then
+    echo "verify.sh: $certificates: the signer's certificate is not for code:${purposes##*:}" >&2
+    exit 1
+  fi
 fi
 openssl x509 -in "$certificates" -noout -pubkey >"$work/key"
 openssl dgst -sha256 "${options[@]}" -verify "$work/key" -signature "$signature" "$file"

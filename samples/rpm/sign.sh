@@ -48,7 +48,7 @@ gpg --batch --armor --export "$GPG_KEY_ID" >"$work/key.asc"
 rpmkeys --dbpath "$work/db" --import "$work/key.asc"
 
 for package; do
-  copy=$work/$(basename "$package")
+  copy=$work/input.rpm # rpm 4.16 splits names at blanks
   cp "$package" "$copy"
   # Debian 11 and 12 name a gpg2 there that they do not have.
   if ! rpmsign --define "_gpg_name $GPG_KEY_ID" --define "__gpg $(command -v gpg)" "$mode" "${extra[@]}" "$copy"; then

@@ -6,15 +6,17 @@
 set -euo pipefail
 
 [[ $# -ge 2 ]] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
-db=$(mktemp -d)
-trap 'rm -rf "$db"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 # A package database of its own, with this one key.
-rpmkeys --dbpath "$db" --import "$1"
+rpmkeys --dbpath "$work/db" --import "$1"
 for package in "${@:2}"; do
-  report=$(LC_ALL=C rpmkeys --dbpath "$db" --checksig --verbose "$package") || { echo "$report"; exit 1; }
-  echo "$report"
-  if ! grep -qi 'signature.*: OK$' <<<"$report" || grep -i signature <<<"$report" | grep -qv ': OK$'; then
+  # rpmkeys says the name, too, and some releases take blanks and quotes in one for their own: so it gets one of ours.
+  ln -sf "$(realpath "$package")" "$work/input.rpm"
+  report=$(cd "$work" && LC_ALL=C rpmkeys --dbpath "$work/db" --checksig --verbose input.rpm) || { echo "$package: $report"; exit 1; }
+  echo "$package: $report"
+  if ! grep -Eqi 'signature, key (id|fingerprint).*: OK$' <<<"$report" || grep -i signature <<<"$report" | grep -qv ': OK$'; then
     echo "verify.sh: $package: no signature of this key" >&2
     exit 1
   fi
