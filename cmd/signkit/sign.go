@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ type signRequest struct {
 	manifest   string
 	root       string
 	jobs       int
+	timeout    time.Duration
 	force, cms bool
 	strict     bool
 }
@@ -59,6 +61,8 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 	flags.StringSliceVar(&r.keys, "key", nil, "sign with `PROJECT/POLICY` (repeatable; default: the key the settings name)")
 	flags.StringVarP(&r.folder, "output", "o", "", "put results into `FOLDER` and leave the files alone")
 	flags.IntVarP(&r.jobs, "jobs", "j", 4, "sign `N` files at a time")
+	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit,
+		"end tools that take longer than `DURATION` for a file; for signing, the time of the service's retries comes on top")
 	flags.BoolVar(&r.force, "force", false, "sign also what this key has signed; take signatures of others away")
 	flags.BoolVar(&r.strict, "strict", false, "sign nothing where a folder, an empty file, a signature or a key is among the files")
 	flags.BoolVar(&r.cms, "cms", false, "detached CMS signatures for files of no special kind")
@@ -70,6 +74,9 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 	}
 	return cmd
 }
+
+// defaultToolLimit is how long a tool may take for one file. A large one takes a minute on a slow machine.
+const defaultToolLimit = 5 * time.Minute
 
 func (a *app) sign(ctx context.Context, r *signRequest, files []string) error {
 	folder, err := a.resultFolder(r.folder)
@@ -151,6 +158,9 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 	if r.jobs < 1 {
 		return set, usageError("--jobs %d: at least 1", r.jobs)
 	}
+	if r.timeout <= 0 {
+		return set, usageError("--timeout %s: more than 0", r.timeout)
+	}
 	if err := a.chooseKeys(ctx, r, set); err != nil {
 		return set, err
 	}
@@ -162,7 +172,14 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 		needPGP = needPGP || job.Kind.UsesOpenPGP()
 		needX509 = needX509 || !job.Kind.UsesOpenPGP()
 	}
-	prototype := artifact.Hand{Signer: &artifact.Signer{Replace: r.force}, Verifier: &artifact.Verifier{}}
+	cfg, err := a.config()
+	if err != nil {
+		return set, err
+	}
+	prototype := artifact.Hand{
+		Signer:   &artifact.Signer{Replace: r.force, Limit: r.timeout + signpath.LongestCall(cfg.Timeouts)},
+		Verifier: &artifact.Verifier{Limit: r.timeout},
+	}
 	if needX509 {
 		if err := a.prepareX509(ctx, r, set, &prototype); err != nil {
 			return set, err

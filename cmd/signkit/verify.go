@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 type verifyRequest struct {
 	publicKey, root, certificate, folder string
 	timeStamp, cms, allowExpired         bool
+	timeout                              time.Duration
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -53,14 +55,18 @@ checked.`,
 	flags.StringVar(&r.certificate, "certificate", "", "the signer must be the first certificate in `FILE` (PEM)")
 	flags.StringVar(&r.folder, "signatures", "", "look for detached signatures in `FOLDER` instead of beside each file")
 	flags.BoolVar(&r.timeStamp, "timestamp", false, "demand a time-stamp where the format has one")
+	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit, "end tools that take longer than `DURATION` for a file")
 	flags.BoolVar(&r.cms, "cms", false, "verify FILE.p7s (CMS) of files of no special kind")
 	a.jsonFlag(cmd)
 	return cmd
 }
 
 func (r *verifyRequest) verifier(a *app) (*artifact.Verifier, error) {
+	if r.timeout <= 0 {
+		return nil, usageError("--timeout %s: more than 0", r.timeout)
+	}
 	v := &artifact.Verifier{
-		PublicKey: a.absolute(r.publicKey), AllowExpired: r.allowExpired, Roots: a.absolute(r.root), TimeStamp: r.timeStamp, Environ: a.environ,
+		Limit: r.timeout, PublicKey: a.absolute(r.publicKey), AllowExpired: r.allowExpired, Roots: a.absolute(r.root), TimeStamp: r.timeStamp, Environ: a.environ,
 	}
 	for flag, path := range map[string]string{"--public-key": v.PublicKey, "--root": v.Roots} {
 		if path == "" {

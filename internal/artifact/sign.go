@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 )
 
 // Signer signs files. A kind whose key is nil cannot be signed.
@@ -13,6 +14,9 @@ type Signer struct {
 	X509    *X509
 	Environ []string // of the tools, as os.Environ
 	Replace bool     // take other signatures away first, where the format can hold several
+
+	// Limit is how long the tools may take for one file, the service's answers included; 0: as long as they want.
+	Limit time.Duration
 }
 
 // Output is a file that signing made: it lies at Path and is to be called Name, beside the
@@ -34,6 +38,8 @@ func (s *Signer) Sign(ctx context.Context, kind Kind, file, dir string) ([]Outpu
 	if f.sign == nil {
 		return nil, fmt.Errorf("unknown kind %q", kind)
 	}
+	ctx, cancel := limited(ctx, s.Limit)
+	defer cancel()
 	return f.sign(s, ctx, file, dir)
 }
 

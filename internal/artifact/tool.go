@@ -49,6 +49,23 @@ func withoutCredentials(environ []string) []string {
 	})
 }
 
+// TimeLimitError is the end of a tool that had not ended by itself. It is a context.DeadlineExceeded.
+type TimeLimitError struct{ Limit time.Duration }
+
+func (e *TimeLimitError) Error() string {
+	return fmt.Sprintf("ended by force: it had not ended after %s (--timeout)", e.Limit)
+}
+
+func (e *TimeLimitError) Unwrap() error { return context.DeadlineExceeded }
+
+// limited is a context that ends after limit with a *TimeLimitError; with 0 it does not.
+func limited(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit, &TimeLimitError{limit})
+}
+
 // maxOutput bounds what is kept of a tool's output.
 const maxOutput = 64 << 10
 
@@ -79,7 +96,7 @@ func pipe(ctx context.Context, stdin io.Reader, environ []string, dir, tool stri
 		return text, nil
 	}
 	if ctx.Err() != nil {
-		err = ctx.Err()
+		err = context.Cause(ctx)
 	}
 	return text, &ToolError{Tool: tool, Cause: causeOf(text, err), Output: text, err: err}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Verifier judges signatures with the tools' own verifiers and public material alone.
@@ -17,6 +18,7 @@ type Verifier struct {
 	Chain        []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to Roots
 	TimeStamp    bool                // a time-stamp must be there where the format has room for one
 	Environ      []string
+	Limit        time.Duration // how long the tools may take for one file; 0: as long as they want
 }
 
 // ErrUnsigned is the error for a file that carries no signature at all.
@@ -44,6 +46,8 @@ func (v *Verifier) Verify(ctx context.Context, kind Kind, file, dir string) erro
 			return fmt.Errorf("%w: %s is missing", ErrUnsigned, name)
 		}
 	}
+	ctx, cancel := limited(ctx, v.Limit)
+	defer cancel()
 	scratch, err := os.MkdirTemp("", "signkit-verify-")
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"signkit/internal/config"
 )
 
 const (
@@ -160,6 +162,18 @@ func (b *backoff) bound() string {
 		return fmt.Sprintf("at most %s in all", t.Total)
 	}
 	return fmt.Sprintf("retry %d of %d", b.attempts, t.RetryCount)
+}
+
+// LongestCall is the longest that a call to the service can take with these limits: its attempts
+// and the waits between them, whose sum is below that of the last and longest one (jitterDelay).
+func LongestCall(t config.Timeouts) time.Duration {
+	if t.Total > 0 {
+		return t.Total
+	}
+	waits := math.Exp2(float64(t.RetryCount)) / 1.4 * t.FirstRetryDelay.Seconds()
+	attempts := float64(t.RetryCount+1) * t.HTTPRequest.Seconds()
+	const day = 24 * time.Hour
+	return time.Duration(min(waits+attempts, day.Seconds()) * float64(time.Second))
 }
 
 // final says how often and how long it was tried.

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"signkit/internal/config"
 )
 
 // TestJitterMeanIsTenMinutes: 1.16 s and ten retries wait ten minutes on average.
@@ -341,5 +343,26 @@ func TestMaxParallelBoundsRequests(t *testing.T) {
 	group.Wait()
 	if most.Load() != 2 {
 		t.Errorf("%d at the same time", most.Load())
+	}
+}
+
+// TestLongestCallBoundsEveryBackoff, whatever chance does.
+func TestLongestCallBoundsEveryBackoff(t *testing.T) {
+	limits := config.Timeouts{HTTPRequest: 30 * time.Second, FirstRetryDelay: 1160 * time.Millisecond, RetryCount: 10}
+	for _, u := range []float64{0, 0.5, 0.999999} {
+		var waits, previous, delay float64
+		for i := range limits.RetryCount {
+			delay, previous = jitterDelay(i, u, previous)
+			waits += delay * limits.FirstRetryDelay.Seconds()
+		}
+		if sum := time.Duration(waits*float64(time.Second)) + 11*limits.HTTPRequest; sum > LongestCall(limits) || LongestCall(limits) > 30*time.Minute {
+			t.Errorf("u = %v: %s, but LongestCall = %s", u, sum, LongestCall(limits))
+		}
+	}
+	if limits.Total = time.Minute; LongestCall(limits) != time.Minute {
+		t.Errorf("with a total time: %s", LongestCall(limits))
+	}
+	if limits = (config.Timeouts{RetryCount: 100, FirstRetryDelay: time.Hour}); LongestCall(limits) != 24*time.Hour {
+		t.Errorf("with the longest settings: %s", LongestCall(limits))
 	}
 }
