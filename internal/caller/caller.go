@@ -5,7 +5,7 @@ package caller
 // Process is one process as the signing service files it.
 type Process struct {
 	PID         int
-	CommandLine string // cleaned of secrets, at most 4 KiB
+	CommandLine string // program, options and files only, at most 4 KiB
 	User        string // name, or the numeric uid when it has none
 
 	OSType       string // "Linux"
@@ -14,8 +14,7 @@ type Process struct {
 }
 
 // Describe reads what /proc and the system tell about a process. The function redact,
-// which may be nil, is applied to the command line after CleanCommandLine: it knows
-// secrets by value.
+// which may be nil, is applied to what is left of the command line: it knows secrets by value.
 func Describe(pid int, redact func(string) string) Process {
 	return Process{
 		PID:          pid,

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,10 @@ const (
 
 func commandLine(pid int, redact func(string) string) string {
 	args := arguments(readAtMost(fmt.Sprintf("/proc/%d/cmdline", pid), longestRead))
-	line := CleanCommandLine(args)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	files := fileLookup{ctx, fmt.Sprintf("/proc/%d/cwd", pid), isRegular}
+	line := cleanCommandLine(args, files.isFile)
 	if redact != nil {
 		line = redact(line)
 	}
@@ -25,7 +29,7 @@ func commandLine(pid int, redact func(string) string) string {
 }
 
 // arguments splits the contents of /proc/PID/cmdline (proc(5)). An argument that
-// the reading limit cut is left out: rules that need it whole would miss it.
+// the reading limit cut is left out: its beginning may name another file.
 func arguments(data []byte) []string {
 	if len(data) >= longestRead {
 		data = data[:bytes.LastIndexByte(data, 0)+1]

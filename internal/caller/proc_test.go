@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,8 +13,17 @@ import (
 )
 
 func TestDescribeAnotherProcess(t *testing.T) {
+	folder := t.TempDir()
+	long := strings.Repeat("ä", 100) + ".txt"
+	for _, name := range []string{"known-secret.txt", "1234", long} {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// cat echoes its standard input before it opens the argument after that.
-	cmd := exec.Command("cat", "--", "-", "--pin=geheim-1", "known-secret", strings.Repeat("ä", 3000))
+	cmd := exec.Command("cat", append([]string{"--", "-", "--pin=geheim-1", "1234", "./1234", "known-secret.txt", "none.txt", folder},
+		slices.Repeat([]string{long}, 30)...)...)
+	cmd.Dir = folder // not that of this process
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +47,8 @@ func TestDescribeAnotherProcess(t *testing.T) {
 
 	redact := func(s string) string { return strings.ReplaceAll(s, "known-secret", "[redacted]") }
 	p := Describe(cmd.Process.Pid, redact)
-	if p.PID != cmd.Process.Pid || !strings.HasPrefix(p.CommandLine, "cat -- - --pin=[redacted] [redacted] ää") {
-		t.Errorf("got %d %.60s", p.PID, p.CommandLine)
+	if p.PID != cmd.Process.Pid || !strings.HasPrefix(p.CommandLine, "cat -- - --pin=[...] [...] ./1234 [redacted].txt [...] [...] ää") {
+		t.Errorf("got %d %.90s", p.PID, p.CommandLine)
 	}
 	if len(p.CommandLine) > 4096 || len(p.CommandLine) < 4000 || !utf8.ValidString(p.CommandLine) {
 		t.Errorf("the command line has %d bytes", len(p.CommandLine))
