@@ -6,6 +6,10 @@
 // call used (a session, one of 32 places) is given up until it returns, if ever. Modules are
 // initialised once for a process however often they are opened, and stay loaded.
 //
+// A session is kept from one signature to the next; more are opened for signatures at the same
+// time. One that is lost is opened again, once. A key's handle belongs to its session: it means
+// nothing after the login that the session was part of.
+//
 // The PIN comes from a file, is read when the token wants it and not kept. A PIN that the
 // token refuses is not tried again, because tokens lock after a few wrong ones.
 package p11key

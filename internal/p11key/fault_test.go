@@ -160,9 +160,33 @@ func TestAllRecoverFromALostDevice(t *testing.T) {
 		group.Go(func() { mustSignAsync(t, keys[i%2]) })
 	}
 	group.Wait()
+	l := keys[0].module.library
+	if err := l.restart(bounded(t), l.starts.Load()-1); err != nil { // one more that saw the loss, late
+		t.Error(err)
+	}
 	if n := calls(t, "C_Initialize"); n != 1 {
 		t.Errorf("%d restarts, want 1", n)
 	}
+}
+
+// TestALostSessionIsNotReplacedByAnotherLostOne: all of them were closed, and there is one attempt more.
+func TestALostSessionIsNotReplacedByAnotherLostOne(t *testing.T) {
+	m := openShim(t, "p-256")
+	key := find(t, m)
+	first, err := m.take(bounded(t), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := m.take(bounded(t), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.library.give(first, true)
+	m.library.give(second, true)
+	if err := m.library.ctx.CloseAllSessions(first.token.slot); err != nil {
+		t.Fatal(err)
+	}
+	mustSign(t, key)
 }
 
 func mustSignAsync(t *testing.T, key *Key) {
@@ -296,10 +320,18 @@ func TestWaitsForASessionWhereTheTokenHasFew(t *testing.T) {
 	group.Wait()
 	cure(t, "limit")
 	fault(t, "limit", "0")
-	m.sessions.drop(m.sessions.generationNow())
-	other.module.sessions.drop(other.module.sessions.generationNow())
+	m.library.closeIdle(nil)
 	if err := sign(bounded(t), key); !isCode(err, pkcs11.CKR_SESSION_COUNT) || !strings.Contains(err.Error(), "other programs") {
 		t.Errorf("error %v, want CKR_SESSION_COUNT and who holds the sessions", err)
+	}
+}
+
+func TestTakesTheIdleSessionOfAnotherKeyWhereTheTokenHasOne(t *testing.T) {
+	fault(t, "limit", "1")
+	first, second := find(t, openShim(t, "p-256")), find(t, openShim(t, "rsa-2048"))
+	for range 2 {
+		mustSign(t, first)
+		mustSign(t, second)
 	}
 }
 
@@ -309,7 +341,7 @@ func TestALoginByAnotherMakesHandlesStale(t *testing.T) {
 	key, other := find(t, m), find(t, openShim(t, "rsa-2048"))
 	mustSign(t, key)
 	mustSign(t, other)
-	m.library.reclaim()
+	m.library.closeIdle(nil)
 	mustSign(t, other)
 	forget(t)
 	mustSign(t, key)

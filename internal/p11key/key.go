@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/miekg/pkcs11"
@@ -18,21 +17,9 @@ const signBound = 5 * time.Minute
 // is safe for concurrent use, and of no use after its Module's Close.
 type Key struct {
 	module  *Module
-	id      []byte
-	label   string
 	name    string
 	public  crypto.PublicKey
 	confirm bool // CKA_ALWAYS_AUTHENTICATE
-
-	mu sync.Mutex // not held during a call of the module
-	at location
-}
-
-// location is a key's handle, and the sessions for which it is right.
-type location struct {
-	known                    bool
-	handle                   pkcs11.ObjectHandle
-	epoch, generation, login int
 }
 
 var _ crypto.Signer = (*Key)(nil)
@@ -69,7 +56,9 @@ func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.Signer
 	}
 	made, err := inSession(ctx, k.module, func(s *session) ([]byte, error) { return k.sign(s, p) })
 	if err == nil {
-		made, err = p.accept(k.public, made)
+		if made = p.accept(made); made == nil {
+			err = fmt.Errorf("%w (%s)", ErrWrongSignature, p.name)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("signing with %s: %w", k.ID(), err)
@@ -79,22 +68,28 @@ func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.Signer
 
 // sign is one signature in one session. Any error leaves the session unfit for others.
 func (k *Key) sign(s *session, p *plan) ([]byte, error) {
-	c := k.module.library.ctx
-	handle, err := k.handleIn(s)
-	if err != nil {
-		return nil, err
+	l := k.module.library
+	if s.key == 0 {
+		o, err := k.module.findObject(s)
+		if err != nil {
+			return nil, err
+		}
+		s.key = o.handle
 	}
-	if err := c.SignInit(s.handle, []*pkcs11.Mechanism{p.mechanism()}, handle); err != nil {
-		return nil, fmt.Errorf("C_SignInit, %s: %w%s", p, err, signHint(err))
+	if err := l.ctx.SignInit(s.handle, []*pkcs11.Mechanism{p.mechanism}, s.key); err != nil {
+		return nil, fmt.Errorf("C_SignInit, %s: %w%s", p.name, err, signHint(err))
 	}
 	if k.confirm {
-		if err := k.module.logIn(s, pkcs11.CKU_CONTEXT_SPECIFIC); err != nil {
+		l.setup.Lock()
+		err := k.module.logIn(s, pkcs11.CKU_CONTEXT_SPECIFIC)
+		l.setup.Unlock()
+		if err != nil {
 			return nil, err
 		}
 	}
-	made, err := c.Sign(s.handle, p.input)
+	made, err := l.ctx.Sign(s.handle, p.input)
 	if err != nil {
-		return nil, fmt.Errorf("C_Sign, %s: %w%s", p, err, signHint(err))
+		return nil, fmt.Errorf("C_Sign, %s: %w%s", p.name, err, signHint(err))
 	}
 	return made, nil
 }
@@ -104,44 +99,4 @@ func signHint(err error) string {
 		return "; the token does not do this with this key"
 	}
 	return ""
-}
-
-// handleIn looks the key's handle up once for all sessions of one login since the last reopening.
-func (k *Key) handleIn(s *session) (pkcs11.ObjectHandle, error) {
-	k.mu.Lock()
-	at := k.at
-	k.mu.Unlock()
-	if at.known && at.epoch == s.epoch && at.generation == s.generation && at.login == s.login {
-		return at.handle, nil
-	}
-	handle, err := k.module.handleOf(s, k)
-	if err != nil {
-		return 0, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.at = location{true, handle, s.epoch, s.generation, s.login}
-	return handle, nil
-}
-
-// mechanism is p as the module wants it.
-func (p *plan) mechanism() *pkcs11.Mechanism {
-	switch p.scheme {
-	case rsaPKCS1:
-		return pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS, nil)
-	case rawECDSA:
-		return pkcs11.NewMechanism(pkcs11.CKM_ECDSA, nil)
-	}
-	hash, mask := uint(pkcs11.CKM_SHA256), uint(pkcs11.CKG_MGF1_SHA256)
-	switch p.hash {
-	case crypto.SHA1:
-		hash, mask = pkcs11.CKM_SHA_1, pkcs11.CKG_MGF1_SHA1
-	case crypto.SHA224:
-		hash, mask = pkcs11.CKM_SHA224, pkcs11.CKG_MGF1_SHA224
-	case crypto.SHA384:
-		hash, mask = pkcs11.CKM_SHA384, pkcs11.CKG_MGF1_SHA384
-	case crypto.SHA512:
-		hash, mask = pkcs11.CKM_SHA512, pkcs11.CKG_MGF1_SHA512
-	}
-	return pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS_PSS, pkcs11.NewPSSParams(hash, mask, uint(p.salt)))
 }

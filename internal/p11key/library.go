@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/pkcs11"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -23,35 +26,29 @@ const (
 // library is one module of this process. PKCS#11 knows only one application in a process
 // (C_Initialize, section 5.4 of v2.40), so there is one library for each file.
 type library struct {
-	path string
-	ctx  *pkcs11.Ctx
-	// place has room for one token for each call inside the module.
-	place chan struct{}
-	// alone is held by the one that takes all places.
-	alone chan struct{}
-	// released wakes those who wait because the token allows no more sessions.
-	released chan struct{}
-	// starting and login are held during C_Initialize and C_Login, which may hang: only
-	// goroutines that can be left behind wait for them.
-	starting, login sync.Mutex
-	// single is held during each call of a module that cannot be used by several threads.
-	single sync.Mutex
+	path   string
+	ctx    *pkcs11.Ctx
+	calls  *semaphore.Weighted // a call takes one place, or all where no other may be in the module
+	serial atomic.Bool         // the module cannot be used by several threads
+	starts atomic.Int64        // counts C_Initialize
 
-	mu      sync.Mutex          // never held during a call of the module
-	serial  bool                // use single
-	users   int                 // Open less Close
+	// setup is held during C_Initialize, C_OpenSession and C_Login, which may hang: only
+	// goroutines that can be left behind wait for it.
+	setup   sync.Mutex
 	running bool                // C_Initialize has succeeded
-	ours    bool                // it was this package that called C_Initialize
-	epoch   int                 // counts C_Initialize: handles of an earlier one mean nothing
-	logins  int                 // counts C_Login: handles of private keys from before one mean nothing
 	refused map[string][32]byte // tokens and hashes of the PINs they have refused
-	pools   map[*pool]struct{}
+
+	mu       sync.Mutex    // never held during a call of the module
+	users    int           // Open less Close
+	idle     []*session    // for the next operation
+	busy     int           // sessions in use
+	returned chan struct{} // closed, and made anew, when a session becomes idle or is closed
 }
 
-var loaded struct {
+var loaded = struct {
 	sync.Mutex
 	libraries map[string]*library
-}
+}{libraries: map[string]*library{}}
 
 // load finds or loads the library and counts its user; it does not call it yet.
 func load(path string) (*library, error) {
@@ -70,21 +67,14 @@ func load(path string) (*library, error) {
 		if ctx == nil {
 			return nil, fmt.Errorf("PKCS#11 module %s: %s; check the module path", path, whyNot(real))
 		}
-		l = newLibrary(real, ctx)
-		if loaded.libraries == nil {
-			loaded.libraries = map[string]*library{}
-		}
+		l = &library{path: real, ctx: ctx, calls: semaphore.NewWeighted(places), refused: map[string][32]byte{},
+			returned: make(chan struct{})}
 		loaded.libraries[real] = l
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.users++
-	l.mu.Unlock()
 	return l, nil
-}
-
-func newLibrary(path string, ctx *pkcs11.Ctx) *library {
-	return &library{path: path, ctx: ctx, place: make(chan struct{}, places), alone: make(chan struct{}, 1), released: make(chan struct{}, places),
-		refused: map[string][32]byte{}, pools: map[*pool]struct{}{}}
 }
 
 // whyNot guesses why the dynamic linker refused a file: miekg/pkcs11 does not tell.
@@ -113,97 +103,105 @@ func whyNot(path string) string {
 	return "exports no C_GetFunctionList, so it is no PKCS#11 module"
 }
 
-// initialize calls C_Initialize unless that has been done.
+// call runs f, which calls the module, in a goroutine, and waits for it or for the context.
+// The places in the module are taken until f returns.
+func call[T any](ctx context.Context, l *library, taken int64, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	var none T
+	if err := l.calls.Acquire(ctx, taken); err != nil {
+		return none, fmt.Errorf("%w: one call, or all %d calls that may run at a time, hang or wait: %w", ErrTimeout, places, err)
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		l.calls.Release(taken)
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		return none, fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())
+	}
+}
+
+// place is how many places a call takes.
+func (l *library) place() int64 {
+	if l.serial.Load() {
+		return places
+	}
+	return 1
+}
+
+// begin makes sure that the module has been initialised.
+func (l *library) begin() error {
+	l.setup.Lock()
+	defer l.setup.Unlock()
+	return l.initialize()
+}
+
+// initialize calls C_Initialize unless that has been done. The caller holds setup.
 func (l *library) initialize() error {
-	l.starting.Lock()
-	defer l.starting.Unlock()
-	l.mu.Lock()
-	running := l.running
-	l.mu.Unlock()
-	if running {
+	if l.running {
 		return nil
 	}
 	err := l.ctx.Initialize()
-	serial := errors.Is(err, pkcs11.Error(pkcs11.CKR_CANT_LOCK))
+	serial := isCode(err, pkcs11.CKR_CANT_LOCK)
 	if serial {
 		err = l.ctx.Initialize(pkcs11.InitializeWithFlags(0))
 	}
-	if err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
+	if err != nil && !isCode(err, pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED) {
 		return fmt.Errorf("PKCS#11 module %s: C_Initialize: %w; check the module path and the module's own configuration", l.path, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.running, l.ours, l.serial = true, err == nil, serial
-	l.epoch++
+	l.running = true
+	l.serial.Store(serial)
+	l.starts.Add(1)
 	return nil
 }
 
-func (l *library) currentEpoch() int {
+// finalize ends the module, whatever it answers, and all sessions with it. The caller holds
+// setup and has the module for itself, so that no session is in use.
+func (l *library) finalize() {
+	_ = l.ctx.Finalize()
+	l.running = false
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.epoch
+	l.idle = nil
 }
 
-func (l *library) currentLogin() int {
+// endUnused finalises a module that has not been opened again meanwhile.
+func (l *library) endUnused() {
+	l.setup.Lock()
+	defer l.setup.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.logins
-}
-
-func (l *library) loggedIn() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.logins++
+	unused := l.users == 0
+	l.mu.Unlock()
+	if unused && l.running {
+		l.finalize()
+	}
 }
 
 // restart finalises and initialises the module again, unless somebody has done so since the
-// given epoch. It needs the module for itself, and reports an error where that cannot be had.
-func (l *library) restart(ctx context.Context, epoch int) error {
+// given start. It needs the module for itself, and reports an error where that cannot be had.
+func (l *library) restart(ctx context.Context, start int64) error {
 	ctx, cancel := context.WithTimeout(ctx, restartPatience)
 	defer cancel()
-	release, err := l.exclusive(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = within(ctx, release, func() (struct{}, error) {
-		if l.currentEpoch() != epoch {
-			return struct{}{}, nil
-		}
-		l.finalize()
-		return struct{}{}, l.initialize()
-	})
-	return err
-}
-
-// finalize ends the module; what it answers changes nothing.
-func (l *library) finalize() {
-	_ = l.ctx.Finalize()
-	l.mu.Lock()
-	l.running = false
-	l.mu.Unlock()
-}
-
-// release is the end of one user; the last one finalises the module.
-func (l *library) release(ctx context.Context) error {
-	l.mu.Lock()
-	l.users--
-	last := l.users == 0 && l.running && l.ours
-	l.mu.Unlock()
-	if !last {
-		return nil
-	}
-	free, err := l.exclusive(ctx)
-	if err != nil {
-		return fmt.Errorf("closing PKCS#11 module %s: %w", l.path, err)
-	}
-	_, err = within(ctx, free, func() (struct{}, error) {
-		l.mu.Lock()
-		again := l.users > 0 // opened meanwhile
-		l.mu.Unlock()
-		if !again {
+	_, err := call(ctx, l, places, func() (none struct{}, _ error) {
+		l.setup.Lock()
+		defer l.setup.Unlock()
+		if l.starts.Load() == start {
 			l.finalize()
 		}
-		return struct{}{}, nil
+		return none, l.initialize()
 	})
 	return err
+}
+
+// isCode reports whether err holds one of these return values of PKCS#11.
+func isCode(err error, codes ...uint) bool {
+	code, ok := errors.AsType[pkcs11.Error](err)
+	return ok && slices.Contains(codes, uint(code))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,12 +15,11 @@ import (
 // closeBound ends a Close of a module that hangs.
 const closeBound = 5 * time.Second
 
-// Module is a token of a PKCS#11 module, ready to be searched for keys. It is safe for
+// Module is a token of a PKCS#11 module, ready to be searched for its key. It is safe for
 // concurrent use.
 type Module struct {
-	options  Options
-	library  *library
-	sessions *pool
+	options Options
+	library *library
 }
 
 // Open loads the module and finds the token. It reads no PIN yet, and looks for no key.
@@ -28,25 +28,16 @@ func Open(ctx context.Context, o Options) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Module{options: o, library: l}
-	m.sessions = &pool{module: m}
-	l.mu.Lock()
-	l.pools[m.sessions] = struct{}{}
-	l.mu.Unlock()
-	if err := m.start(ctx); err != nil {
+	m := &Module{o, l}
+	// A call of its own: only then is it known whether the module takes calls in parallel.
+	_, err = call(ctx, l, 1, func() (none struct{}, _ error) { return none, l.begin() })
+	if err == nil {
+		_, err = call(ctx, l, l.place(), m.findToken)
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.close(ctx))
 	}
 	return m, nil
-}
-
-func (m *Module) start(ctx context.Context) error {
-	// A call of its own: only then is it known whether the module takes calls in parallel.
-	_, err := call(ctx, m.library, func() (struct{}, error) { return struct{}{}, m.library.initialize() })
-	if err != nil {
-		return err
-	}
-	_, err = call(ctx, m.library, m.findToken)
-	return err
 }
 
 // Close closes the sessions, and ends the module with its last user. The library stays
@@ -58,14 +49,26 @@ func (m *Module) Close() error {
 }
 
 func (m *Module) close(ctx context.Context) error {
-	m.library.mu.Lock()
-	delete(m.library.pools, m.sessions)
-	m.library.mu.Unlock()
-	_, err := call(ctx, m.library, func() (struct{}, error) {
-		m.sessions.drop(m.sessions.generationNow())
-		return struct{}{}, nil
+	l := m.library
+	taken := l.place()
+	l.mu.Lock()
+	l.users--
+	last := l.users == 0
+	l.mu.Unlock()
+	if last {
+		taken = places
+	}
+	_, err := call(ctx, l, taken, func() (none struct{}, _ error) {
+		l.closeIdle(m)
+		if last {
+			l.endUnused()
+		}
+		return none, nil
 	})
-	return errors.Join(err, m.library.release(ctx))
+	if err != nil {
+		return fmt.Errorf("closing PKCS#11 module %s: %w", l.path, err)
+	}
+	return nil
 }
 
 // token is a slot with the token that is wanted.
@@ -82,7 +85,8 @@ func (m *Module) findToken() (token, error) {
 	if err != nil {
 		return token{}, fmt.Errorf("PKCS#11 module %s: C_GetSlotList: %w", m.options.Module, err)
 	}
-	var all, matching []token
+	var labels []string
+	var matching []token
 	var unreadable error
 	for _, slot := range slots {
 		info, err := m.library.ctx.GetTokenInfo(slot)
@@ -90,36 +94,32 @@ func (m *Module) findToken() (token, error) {
 			unreadable = fmt.Errorf("slot %d: C_GetTokenInfo: %w", slot, err)
 			continue
 		}
-		t := token{slot, info}
-		t.info.Label = strings.TrimRight(info.Label, " \x00")
-		if !t.has(pkcs11.CKF_TOKEN_INITIALIZED) && t.info.Label == "" {
+		label := strings.TrimRight(info.Label, " \x00")
+		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED == 0 && label == "" {
 			continue // an empty place, such as SoftHSM's last slot
 		}
-		all = append(all, t)
-		if m.options.Token == "" || m.options.Token == t.info.Label {
-			matching = append(matching, t)
+		labels = append(labels, strconv.Quote(label))
+		if m.options.Token == "" || m.options.Token == label {
+			matching = append(matching, token{slot, info})
 		}
 	}
 	if len(matching) == 1 {
 		return matching[0], nil
 	}
-	return token{}, errors.Join(m.noToken(all, len(matching)), unreadable)
+	slices.Sort(labels)
+	return token{}, errors.Join(m.noToken(labels, len(matching)), unreadable)
 }
 
-func (m *Module) noToken(all []token, matching int) error {
-	labels := make([]string, 0, len(all))
-	for _, t := range all {
-		labels = append(labels, fmt.Sprintf("%q", t.info.Label))
-	}
-	slices.Sort(labels)
-	there := "it has " + strings.Join(labels, ", ")
+func (m *Module) noToken(labels []string, matching int) error {
+	there, advice := "no token", "check the module path and the module's own configuration"
 	switch {
-	case len(all) == 0:
-		return fmt.Errorf("PKCS#11 module %s shows no token; check the module path and the module's own configuration", m.options.Module)
+	case len(labels) == 0:
 	case m.options.Token == "":
-		return fmt.Errorf("PKCS#11 module %s has several tokens; choose one by its token label: %s", m.options.Module, there)
+		there, advice = "several tokens", "choose one by its token label: it has "+strings.Join(labels, ", ")
 	case matching > 1:
-		return fmt.Errorf("PKCS#11 module %s has %d tokens with the label %q; give each a label of its own", m.options.Module, matching, m.options.Token)
+		there, advice = fmt.Sprintf("%d tokens with the label %q", matching, m.options.Token), "give each a label of its own"
+	default:
+		there, advice = fmt.Sprintf("no token with the label %q", m.options.Token), "check the token label: it has "+strings.Join(labels, ", ")
 	}
-	return fmt.Errorf("PKCS#11 module %s has no token with the label %q; check the token label: %s", m.options.Module, m.options.Token, there)
+	return fmt.Errorf("PKCS#11 module %s has %s; %s", m.options.Module, there, advice)
 }

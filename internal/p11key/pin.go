@@ -39,10 +39,9 @@ func readPIN(path string) (string, error) {
 }
 
 // logIn logs the user in (or confirms the key's next use: CKU_CONTEXT_SPECIFIC) where the
-// token wants that.
+// token wants that. All sessions of a process share one login, so that it may have been made.
+// The caller holds setup: else two calls could try the same wrong PIN.
 func (m *Module) logIn(s *session, user uint) error {
-	m.library.login.Lock()
-	defer m.library.login.Unlock()
 	pin, err := m.pin(s, user)
 	if err != nil {
 		return err
@@ -50,17 +49,19 @@ func (m *Module) logIn(s *session, user uint) error {
 	if pin == "" && user == pkcs11.CKU_USER && !s.token.has(pkcs11.CKF_LOGIN_REQUIRED) {
 		return nil
 	}
-	if err := m.checkPIN(s, pin); err != nil {
-		return err
+	name, hash := s.token.info.SerialNumber+"\x00"+s.token.info.Label, sha256.Sum256([]byte(pin))
+	if pin != "" && m.library.refused[name] == hash {
+		return fmt.Errorf("%s has refused this PIN before, and it is not tried again; correct the PIN file %s",
+			m.options.tokenName(), m.options.PINFile)
 	}
 	err = m.library.ctx.Login(s.handle, user, pin)
-	if err == nil && user == pkcs11.CKU_USER {
-		m.library.loggedIn()
-	}
 	if err == nil || isCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) && user == pkcs11.CKU_USER {
 		return nil
 	}
-	return m.loginError(s, pin, err)
+	if isCode(err, wrongPIN...) {
+		m.library.refused[name] = hash
+	}
+	return m.loginError(err)
 }
 
 // pin is empty for a token that wants none, or asks for it on a keypad of its own.
@@ -75,24 +76,12 @@ func (m *Module) pin(s *session, user uint) (string, error) {
 	return "", nil
 }
 
-// checkPIN refuses a PIN that the token has refused before: a few more tries would lock it.
-func (m *Module) checkPIN(s *session, pin string) error {
-	m.library.mu.Lock()
-	defer m.library.mu.Unlock()
-	if hash, ok := m.library.refused[tokenKey(s.token)]; ok && pin != "" && hash == sha256.Sum256([]byte(pin)) {
-		return fmt.Errorf("%s has refused this PIN before, and it is not tried again; correct the PIN file %s",
-			m.options.tokenName(), m.options.PINFile)
-	}
-	return nil
-}
+var wrongPIN = []uint{pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE}
 
-func (m *Module) loginError(s *session, pin string, err error) error {
+func (m *Module) loginError(err error) error {
 	hint := ""
 	switch {
-	case isCode(err, pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE):
-		m.library.mu.Lock()
-		m.library.refused[tokenKey(s.token)] = sha256.Sum256([]byte(pin))
-		m.library.mu.Unlock()
+	case isCode(err, wrongPIN...):
 		hint = "; correct the PIN file " + m.options.PINFile
 	case isCode(err, pkcs11.CKR_PIN_LOCKED):
 		hint = "; too many wrong PINs were tried: the token's security officer must unlock it"
@@ -101,13 +90,5 @@ func (m *Module) loginError(s *session, pin string, err error) error {
 	case isCode(err, pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
 		hint = "; the token has no user PIN yet, or it is not the token that is meant: check the token label"
 	}
-	// Only the code: nothing that the module could have made of the PIN.
-	var code pkcs11.Error
-	if !errors.As(err, &code) {
-		return fmt.Errorf("%s: C_Login failed%s", m.options.tokenName(), hint)
-	}
-	return fmt.Errorf("%s: C_Login: %w%s", m.options.tokenName(), code, hint)
+	return fmt.Errorf("%s: C_Login: %w%s", m.options.tokenName(), err, hint)
 }
-
-// tokenKey names a token for as long as the process lives.
-func tokenKey(t token) string { return t.info.SerialNumber + "\x00" + t.info.Label }

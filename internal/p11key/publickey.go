@@ -25,65 +25,53 @@ type publicAttributes struct {
 // errNoPublicKey reports that an object shows no public key.
 var errNoPublicKey = errors.New("shows no public key")
 
+// publicKey keeps to what signatures are made with here, and crypto/rsa can verify.
 func (a publicAttributes) publicKey() (crypto.PublicKey, error) {
-	switch {
-	case len(a.modulus) > 0 && len(a.exponent) > 0:
-		return rsaKey(a.modulus, a.exponent)
-	case len(a.params) > 0 && len(a.point) > 0:
-		return ecdsaKey(a.params, a.point)
-	case len(a.info) > 0:
-		return parseInfo(a.info)
-	case len(a.certificate) > 0:
-		certificate, err := x509.ParseCertificate(a.certificate)
-		if err != nil {
-			return nil, fmt.Errorf("reading its certificate: %w", err)
-		}
-		return supported(certificate.PublicKey)
-	}
-	return nil, errNoPublicKey
-}
-
-func parseInfo(der []byte) (crypto.PublicKey, error) {
-	key, err := x509.ParsePKIXPublicKey(der)
+	key, err := a.read()
 	if err != nil {
-		return nil, fmt.Errorf("reading CKA_PUBLIC_KEY_INFO: %w", err)
+		return nil, err
 	}
-	return supported(key)
-}
-
-// supported keeps to what signatures are made with here.
-func supported(key crypto.PublicKey) (crypto.PublicKey, error) {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
-		return checkRSA(key)
+		if bits := key.N.BitLen(); bits < 1024 || bits > 16384 || key.N.Bit(0) == 0 || key.E < 3 || key.E&1 == 0 {
+			return nil, fmt.Errorf("%w: RSA modulus of %d bits with exponent %d", ErrUnsupported, bits, key.E)
+		}
+		return key, nil
 	case *ecdsa.PublicKey:
-		switch key.Curve {
-		case elliptic.P256(), elliptic.P384(), elliptic.P521():
-			return key, nil
+		for _, c := range curves {
+			if c.curve == key.Curve {
+				return key, nil
+			}
 		}
 		return nil, fmt.Errorf("%w: curve %s", ErrUnsupported, key.Curve.Params().Name)
 	}
 	return nil, fmt.Errorf("%w: key of type %T", ErrUnsupported, key)
 }
 
-func rsaKey(modulus, exponent []byte) (crypto.PublicKey, error) {
-	e := new(big.Int).SetBytes(exponent)
-	if e.BitLen() > 31 {
-		return nil, fmt.Errorf("%w: RSA public exponent of %d bits", ErrUnsupported, e.BitLen())
+func (a publicAttributes) read() (crypto.PublicKey, error) {
+	switch {
+	case len(a.modulus) > 0 && len(a.exponent) > 0:
+		e := new(big.Int).SetBytes(a.exponent)
+		if e.BitLen() > 31 {
+			return nil, fmt.Errorf("%w: RSA public exponent of %d bits", ErrUnsupported, e.BitLen())
+		}
+		return &rsa.PublicKey{N: new(big.Int).SetBytes(a.modulus), E: int(e.Int64())}, nil
+	case len(a.params) > 0 && len(a.point) > 0:
+		return ecdsaKey(a.params, a.point)
+	case len(a.info) > 0:
+		key, err := x509.ParsePKIXPublicKey(a.info)
+		if err != nil {
+			return nil, fmt.Errorf("reading CKA_PUBLIC_KEY_INFO: %w", err)
+		}
+		return key, nil
+	case len(a.certificate) > 0:
+		certificate, err := x509.ParseCertificate(a.certificate)
+		if err != nil {
+			return nil, fmt.Errorf("reading its certificate: %w", err)
+		}
+		return certificate.PublicKey, nil
 	}
-	return checkRSA(&rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: int(e.Int64())})
-}
-
-// checkRSA keeps to what crypto/rsa can verify.
-func checkRSA(key *rsa.PublicKey) (crypto.PublicKey, error) {
-	bits := key.N.BitLen()
-	if bits < 1024 || bits > 16384 || key.N.Bit(0) == 0 {
-		return nil, fmt.Errorf("%w: RSA modulus of %d bits", ErrUnsupported, bits)
-	}
-	if key.E < 3 || key.E&1 == 0 {
-		return nil, fmt.Errorf("%w: RSA public exponent %d", ErrUnsupported, key.E)
-	}
-	return key, nil
+	return nil, errNoPublicKey
 }
 
 var curves = []struct {
