@@ -3,7 +3,8 @@
 # Runs every fuzz target, or those whose folder and name contain NAME, for FUZZTIME each, one after another; a line for each.
 #
 # Targets are the Go fuzz tests and pkcs11/module/fuzz (C, libFuzzer). An input that fails is left where `make test` runs it
-# again: testdata/fuzz/TARGET of the package, or pkcs11/module/fuzz/corpus. With --keep, so are those that reached new code.
+# again: testdata/fuzz/TARGET of the package, or pkcs11/module/fuzz/corpus. Those that reached new code are where the next run
+# begins: in Go's build cache, or build/fuzz/replies; with --keep the latter join the C corpus, which sanitizers replay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,8 +20,7 @@ fi
 [[ $seconds -gt 0 ]] || { echo "fuzz.sh: FUZZTIME is $time; a time looks like 60s or 5m" >&2; exit 2; }
 
 work=build/fuzz
-largest=4096 # bytes of an input that is kept
-most=32      # inputs kept of one Go target
+largest=4096 # bytes of a reply
 failed=0 found=0
 mkdir -p "$work/replies"
 
@@ -45,23 +45,6 @@ go_target() { # go_target FOLDER TARGET
     echo "again $1 $2: $(grep -m 1 'context deadline exceeded' "$log")"
   done
   report "$status" "$1 $2" "$(sed -n 's/^fuzz: elapsed: //; s, ([0-9]*/sec),,p' "$log" | tail -n 1)" "$log"
-  if [[ $keep && $status -eq 0 ]]; then keep_go "$1" "$2"; fi
-}
-
-# Names are hashes of contents: the first of them are a fair sample of what was found over time.
-keep_go() { # keep_go FOLDER TARGET
-  local from to=$1/testdata/fuzz/$2 kept input
-  from=$(go env GOCACHE)/fuzz/$(go list "./$1")/$2
-  [[ -d $from ]] || return 0
-  mkdir -p "$to"
-  kept=$(find "$to" -type f | wc -l)
-  while read -r input; do
-    if [[ $kept -ge $most ]]; then break; fi
-    if [[ ! -e $to/$input ]]; then
-      cp "$from/$input" "$to/$input"
-      kept=$((kept + 1))
-    fi
-  done < <(find "$from" -type f -size "-$((largest + 1))c" -printf '%f\n' | LC_ALL=C sort)
 }
 
 replies_target() {
