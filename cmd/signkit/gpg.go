@@ -19,7 +19,7 @@ the signing service or behind a PKCS#11 module. One line of a script is enough:
   gpg -u "$GPG_KEY_ID" --detach-sign app.tar.gz`,
 	})
 	cmd.AddCommand(newGPGInitCommand(a), newGPGExportCommand(a), newGPGCreateCommand(a), newGPGExtendCommand(a),
-		newGPGStatusCommand(a), newGPGKillCommand(a))
+		newGPGStatusCommand(a), newGPGWatchCommand(a), newGPGKillCommand(a))
 	return cmd
 }
 

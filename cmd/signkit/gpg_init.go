@@ -37,7 +37,8 @@ func newGPGInitCommand(a *app) *cobra.Command {
 		Long: `Make a GNUPGHOME in which gpg signs with remote keys, and print shell lines that set
 GNUPGHOME and GPG_KEY_ID (the fingerprint of the first key) and end it all when the
 shell ends. An EXIT trap that the shell has is kept; one that is set later takes the
-place of ours, and then "signkit gpg kill" belongs into it.
+place of ours, and then "signkit gpg kill" belongs into it. Where no trap runs, as
+after SIGKILL, it ends some seconds after the shell.
 
 The agent runs in the present environment: the token is not written to disk. With
 --homedir an existing GNUPGHOME is used: its agent is restarted, its keys stay, and
@@ -92,14 +93,15 @@ func (a *app) initGPG(ctx context.Context, i *gpgInit, args []string) error {
 		}
 		keys = append(keys, key)
 	}
-	home, err := a.makeHome(i.homedir)
-	if err != nil {
-		return err
-	}
 	environ, err := a.agentEnvironment()
 	if err != nil {
 		return err
 	}
+	home, handedOver, err := a.homeToHandOver(i)
+	if err != nil {
+		return err
+	}
+	defer handedOver()
 	result, err := home.SetUp(ctx, gnupghome.Options{Bridge: bridge, Environ: environ, Keys: keys})
 	if err != nil {
 		return gpgHints(fmt.Errorf("preparing gpg: %w", err))
@@ -237,6 +239,21 @@ func (a *app) makeHome(homedir string) (*gnupghome.Home, error) {
 	return home, gpgHints(err)
 }
 
+// homeToHandOver is makeHome for a caller who has it when handedOver is called. Until then a temporary one ends with this process.
+func (a *app) homeToHandOver(i *gpgInit) (_ *gnupghome.Home, handedOver func(), err error) {
+	if i.homedir != "" {
+		home, err := a.makeHome(i.homedir)
+		return home, func() {}, err
+	}
+	watcher := a.watched()
+	home, err := a.makeWatchedHome(watcher)
+	if err != nil {
+		watcher.Close()
+		return nil, nil, err
+	}
+	return home, watcher.Close, nil
+}
+
 // agentEnvironment is what the agent and the bridge run in. The bridge runs in "/": settings
 // that are paths are given to it in full.
 func (a *app) agentEnvironment() ([]string, error) {
@@ -303,7 +320,7 @@ func (a *app) handOver(ctx context.Context, i *gpgInit, home *gnupghome.Home, ke
 	}
 	if err != nil && i.homedir == "" {
 		// Nobody knows of it.
-		return errors.Join(err, home.End(ctx))
+		return errors.Join(err, home.End(context.WithoutCancel(ctx)))
 	}
 	return err
 }

@@ -17,7 +17,11 @@ import (
 // the traps of the parent until one is changed; those are not this shell's. When the shell ends,
 // the old trap runs after ours and sees the status with which the shell ends. No
 // line may end with another status than 0, since set -e would end the trap there.
-const shellTrap = `signkit_gpg_old=
+//
+// The trap does not run when the shell is killed; the process that the first line starts notices that. It is
+// the shell's own child that calls it, and so knows which shell that is.
+const shellTrap = `{WATCH} || :
+signkit_gpg_old=
 signkit_gpg_take() { case ${2-} in EXIT | 0) signkit_gpg_old=$1 ;; esac; }
 [ "${BASH_SUBSHELL:-0}" = 0 ] || trap - URG
 trap >|"$GNUPGHOME/signkit-traps"
@@ -40,10 +44,12 @@ func shellLines(home *gnupghome.Home, fingerprints []string, trap bool) string {
 	}
 	if trap {
 		_, suffix, _ := strings.Cut(filepath.Base(home.Dir), ".")
-		kill := shellQuote(program()) + " gpg kill --homedir " + shellQuote(home.Dir)
+		call := func(verb string) string {
+			return shellQuote(program()) + " gpg " + verb + " --homedir " + shellQuote(home.Dir)
+		}
 		// Inside the trap's quotes.
-		kill = strings.ReplaceAll(kill, "'", `'\''`)
-		b.WriteString(strings.NewReplacer("{SUFFIX}", suffix, "{KILL}", kill).Replace(shellTrap))
+		kill := strings.ReplaceAll(call("kill"), "'", `'\''`)
+		b.WriteString(strings.NewReplacer("{SUFFIX}", suffix, "{KILL}", kill, "{WATCH}", call(gnupghome.WatchWord)).Replace(shellTrap))
 	}
 	return b.String()
 }

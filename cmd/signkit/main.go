@@ -4,10 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,17 +18,25 @@ func main() { os.Exit(run()) }
 // run is main with its deferred calls done before the process ends.
 func run() int {
 	protect()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := endedBySignals()
 	defer stop()
-	a := newApp(os.Environ(), workingDirectory(), os.Stdin, os.Stdout, os.Stderr)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stdout := &stream{file: os.Stdout, end: cancel}
+	a := newApp(os.Environ(), workingDirectory(), os.Stdin, stdout, &stream{file: os.Stderr, end: cancel})
 	defer a.close()
 	root := newRootCommand(a)
 	root.SetArgs(os.Args[1:])
 	err := root.ExecuteContext(ctx)
 	if err == nil {
+		err = stdout.failure()
+	}
+	if err == nil {
 		return exitOK
 	}
-	a.ui.fail(err)
+	if stdout.failure() == nil || !errors.Is(err, syscall.EPIPE) { // `signkit policies | head -1` needs no words
+		a.ui.fail(err)
+	}
 	return exitCodeOf(err)
 }
 

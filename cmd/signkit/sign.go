@@ -191,6 +191,7 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 		if openPGP, err = a.prepareOpenPGP(ctx, set.openPGP); err != nil {
 			return set, err
 		}
+		defer func() { set.cleanups = append(set.cleanups, openPGP.watcher.Close) }() // after the homes
 	}
 	for range min(r.jobs, len(jobs)) {
 		hand, err := a.hand(ctx, set, prototype, openPGP)

@@ -16,6 +16,7 @@ type gpgPreparation struct {
 	bridge  string
 	environ []string
 	key     gnupghome.Key
+	watcher *gnupghome.Watcher // ends the homes where this process cannot
 }
 
 // prepareOpenPGP asks for the public key of a policy, once for all hands.
@@ -40,13 +41,16 @@ func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key) (*gpgPrepar
 		return nil, err
 	}
 	environ, err := a.agentEnvironment()
-	return &gpgPreparation{bridge: bridge, environ: environ, key: joined}, err
+	if err != nil {
+		return nil, err
+	}
+	return &gpgPreparation{bridge: bridge, environ: environ, key: joined, watcher: a.watched()}, nil
 }
 
 // openPGPHome makes a GNUPGHOME for one hand of a batch, whose bridge writes into the folder
 // records. end stops its agent and removes it.
 func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, records string) (_ *artifact.OpenPGP, end func(), err error) {
-	home, err := a.makeHome("")
+	home, err := a.makeWatchedHome(p.watcher)
 	if err != nil {
 		return nil, nil, err
 	}

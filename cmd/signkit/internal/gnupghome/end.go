@@ -40,6 +40,7 @@ func (h *Home) daemons() []daemon {
 // End stops the agent, and with it the bridge, and removes the folder if Create made it. It is
 // no error when there is no agent.
 func (h *Home) End(ctx context.Context) error {
+	h.endWatch()
 	return errors.Join(h.stop(ctx), h.remove(ctx))
 }
 
@@ -49,6 +50,7 @@ func (h *Home) stop(ctx context.Context) error {
 	defer cancel()
 	dirs, err := h.directories(ctx)
 	if !h.Temporary {
+		h.endWatch() // it was for the agent that ends now
 		return errors.Join(err, h.tell(ctx, dirs))
 	}
 	// Whatever is answered: no process may stay.
@@ -131,26 +133,37 @@ func (h *Home) endProcesses(ctx context.Context) error {
 
 // processes are the daemons and bridges whose command line names this home. A home that Create made
 // has a name that no other has, in another container neither.
-func (h *Home) processes() []*os.Process {
+func (h *Home) processes() []*os.Process { return h.processesWith("--daemon", "--multi-server") }
+
+// endWatch ends the processes that wait for the end of this home's maker.
+func (h *Home) endWatch() {
+	for _, p := range h.processesWith(WatchWord) {
+		_ = p.Kill()
+		_ = p.Release()
+	}
+}
+
+// processesWith are those whose command line names this home and has one of the words, without this one.
+func (h *Home) processesWith(words ...string) []*os.Process {
 	var found []*os.Process
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
-		if !h.isServedBy(path) {
+		if !h.isNamedIn(path, words) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
+		if err != nil || pid == os.Getpid() {
 			continue
 		}
 		p, err := os.FindProcess(pid) // a handle: the number may be another's by now
-		if err == nil && h.isServedBy(path) && p.Signal(syscall.Signal(0)) == nil {
+		if err == nil && h.isNamedIn(path, words) && p.Signal(syscall.Signal(0)) == nil {
 			found = append(found, p)
 		}
 	}
 	return found
 }
 
-func (h *Home) isServedBy(commandLine string) bool {
+func (h *Home) isNamedIn(commandLine string, words []string) bool {
 	data, err := os.ReadFile(commandLine)
 	if err != nil {
 		return false
@@ -158,7 +171,7 @@ func (h *Home) isServedBy(commandLine string) bool {
 	args := strings.Split(string(data), "\x00")
 	home := slices.Index(args, "--homedir")
 	return home >= 0 && home+1 < len(args) && args[home+1] == h.Dir &&
-		(slices.Contains(args, "--daemon") || slices.Contains(args, "--multi-server"))
+		slices.ContainsFunc(words, func(word string) bool { return slices.Contains(args, word) })
 }
 
 // remove deletes a folder that Create made, and the folder for its sockets in /run/user. The bridge
