@@ -125,7 +125,7 @@ for variable in $(compgen -e | grep -E '^SIGN(PATH|KIT)_|^(https?|no)_proxy$'); 
       container+=(--volume "$(realpath "${!variable}"):/run/signkit/log" --env "$variable=/run/signkit/log")
       ;;
     *_FILE)
-      [[ -f ${!variable} ]] || die "$variable names ${!variable}, which is no file"
+      [[ -f ${!variable} ]] || die "$variable names no file" # not its value, which may be the token itself
       container+=(--volume "$(realpath "${!variable}"):/run/signkit/$variable:ro" --env "$variable=/run/signkit/$variable")
       ;;
     *) container+=(--env "$variable") ;; # its value does not show in the list of processes

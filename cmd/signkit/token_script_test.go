@@ -47,6 +47,11 @@ func scriptTokens(ts *testscript.TestScript) []string {
 	if token := ts.Getenv("SIGNPATH_API_TOKEN"); len(token) >= shortestToken {
 		tokens = append(tokens, token)
 	}
+	if name := ts.Getenv("SIGNPATH_API_TOKEN_FILE"); len(name) >= shortestToken && !filepath.IsAbs(name) {
+		if _, err := os.Stat(ts.MkAbs(name)); err != nil {
+			tokens = append(tokens, name) // the token itself, in the wrong variable
+		}
+	}
 	return tokens
 }
 

@@ -64,8 +64,9 @@ type Config struct {
 	// directories of trusted roots, as OpenSSL reads SSL_CERT_FILE and SSL_CERT_DIR.
 	SSLCertFile, SSLCertDir string
 
-	sources  map[string]string // by canonical name of the setting
-	warnings []string
+	misplaced Secret            // the value of SIGNPATH_API_TOKEN_FILE where it is no file: a token, perhaps
+	sources   map[string]string // by canonical name of the setting
+	warnings  []string
 }
 
 // Log says where log records go and which.

@@ -152,6 +152,9 @@ func (l *loader) fromTokenFile(s *setting) bool {
 	path := l.absolute(l.env[tokenFileVariable])
 	where := fmt.Sprintf("the file that environment variable %s names", tokenFileVariable)
 	token, err := readTokenFile(path)
+	if errors.Is(err, errNoTokenFile) {
+		l.config.misplaced = NewSecret(l.env[tokenFileVariable])
+	}
 	if err != nil {
 		l.fail("environment variable "+tokenFileVariable, err)
 		return true

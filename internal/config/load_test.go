@@ -255,6 +255,9 @@ func TestTokenFile(t *testing.T) {
 		if !c.APIToken.IsZero() || err != nil && strings.Contains(err.Error(), token) {
 			t.Errorf("%s: a token was taken or shown", name)
 		}
+		if secret := slices.Contains(c.Secrets(), name); secret != (name == "missing" || name == token) {
+			t.Errorf("%s: that its name is to be hidden in all that is printed: %v", name, secret)
+		}
 	}
 }
 

@@ -45,12 +45,14 @@ func checkPort(u *url.URL) error {
 	return nil
 }
 
-// Secrets lists the texts that a log must not show: the token and proxy passwords. It is
-// meant for logging.Redactor.
+// Secrets lists the texts that a log must not show: the token, what may be one in the wrong
+// variable, and proxy passwords. It is meant for logging.Redactor.
 func (c *Config) Secrets() []string {
 	var list []string
-	if !c.APIToken.IsZero() {
-		list = append(list, c.APIToken.Reveal())
+	for _, token := range []Secret{c.APIToken, c.misplaced} {
+		if !token.IsZero() {
+			list = append(list, token.Reveal())
+		}
 	}
 	for _, proxy := range []string{c.HTTPProxy, c.HTTPSProxy} {
 		u, err := url.Parse(proxy)

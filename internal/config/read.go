@@ -34,13 +34,15 @@ func readRegular(name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+var errNoTokenFile = errors.New("it names no file that can be read")
+
 // readTokenFile reads a token from a file, as Docker and Kubernetes hand secrets out. The
 // line break that editors leave at the end does not belong to it. Errors do not show the name:
 // where a CI system's variable is of the wrong type, the name is the token.
 func readTokenFile(name string) (string, error) {
 	data, err := readRegular(name, longestToken+2)
 	if failed, ok := errors.AsType[*os.PathError](err); ok {
-		return "", fmt.Errorf("it names no file that can be read: %w; a token itself goes into SIGNPATH_API_TOKEN", failed.Err)
+		return "", fmt.Errorf("%w: %w; a token itself goes into SIGNPATH_API_TOKEN", errNoTokenFile, failed.Err)
 	}
 	if err != nil {
 		return "", errors.New("the file that it names is not a regular file, or is too large for a token")

@@ -14,26 +14,29 @@ import (
 // pinLimit is more than any token takes.
 const pinLimit = 4096
 
-// readPIN reads the PIN without the end of its line.
+// readPIN reads the PIN without the end of its line. Errors, these and those of a login, do not show the file's name: it may
+// be the PIN itself, put into the wrong place.
 func readPIN(path string) (string, error) {
 	f, err := os.Open(path)
 	if failed, ok := errors.AsType[*os.PathError](err); ok {
-		// Without the name: a file that is not there may be the PIN itself.
 		return "", fmt.Errorf("reading the PIN: the PIN file cannot be opened: %w; name a file that holds the PIN", failed.Err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, pinLimit+1))
+	if failed, ok := errors.AsType[*os.PathError](err); ok {
+		err = failed.Err
+	}
 	if err != nil {
 		return "", fmt.Errorf("reading the PIN: %w; check the PIN file", err)
 	}
 	pin := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	switch {
 	case pin == "":
-		return "", fmt.Errorf("the PIN file %s is empty", path)
+		return "", errors.New("the PIN file is empty")
 	case len(data) > pinLimit:
-		return "", fmt.Errorf("the PIN file %s has more than %d bytes; it must hold the PIN alone", path, pinLimit)
+		return "", fmt.Errorf("the PIN file has more than %d bytes; it must hold the PIN alone", pinLimit)
 	case strings.ContainsAny(pin, "\n\r\x00"):
-		return "", fmt.Errorf("the PIN file %s has more than one line; it must hold the PIN alone", path)
+		return "", errors.New("the PIN file has more than one line; it must hold the PIN alone")
 	}
 	return pin, nil
 }
@@ -82,11 +85,11 @@ func (m *Module) loginError(err error) error {
 	hint := ""
 	switch {
 	case isCode(err, wrongPIN...):
-		hint = "; correct the PIN file " + m.options.PINFile
+		hint = "; correct the PIN file"
 	case isCode(err, pkcs11.CKR_PIN_LOCKED):
 		hint = "; too many wrong PINs were tried: the token's security officer must unlock it"
 	case isCode(err, pkcs11.CKR_PIN_EXPIRED):
-		hint = "; set a new PIN with the token's own tool, and put it into the PIN file " + m.options.PINFile
+		hint = "; set a new PIN with the token's own tool, and put it into the PIN file"
 	case isCode(err, pkcs11.CKR_USER_PIN_NOT_INITIALIZED):
 		hint = "; the token has no user PIN yet, or it is not the token that is meant: check the token label"
 	}

@@ -186,6 +186,7 @@ func TestErrorsSayWhatToChange(t *testing.T) {
 		{"token twice", Options{Token: "double", PINFile: pinFile()}, `has 2 tokens with the label "double"`},
 		{"no PIN file", Options{Token: "keys", Key: "p-256"}, `token "keys" of ` + hsm.module + " wants a PIN; name a PIN file"},
 		{"PIN file missing", Options{Token: "keys", PINFile: "/nowhere/pin"}, "the PIN file cannot be opened: no such file or directory; name a file that holds the PIN"},
+		{"PIN file is a folder", Options{Token: "keys", PINFile: dir}, "reading the PIN: is a directory; check the PIN file"},
 		{"PIN file empty", Options{Token: "keys", PINFile: write("empty", "\n")}, "is empty"},
 		{"PIN file with two lines", Options{Token: "keys", PINFile: write("two", pin+"\nsecond\n")}, "more than one line"},
 		{"PIN file too long", Options{Token: "keys", PINFile: write("long", strings.Repeat("1", 5000))}, "more than 4096 bytes"},
@@ -207,6 +208,9 @@ func TestErrorsSayWhatToChange(t *testing.T) {
 			}
 			if err != nil && strings.Contains(err.Error(), pin) {
 				t.Error("the error shows the PIN")
+			}
+			if err != nil && c.o.PINFile != "" && strings.Contains(err.Error(), c.o.PINFile) {
+				t.Error("the error shows what was given as the PIN file: it may be the PIN")
 			}
 		})
 	}

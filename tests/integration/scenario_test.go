@@ -180,6 +180,22 @@ func TestScenarioKeepsSecrets(t *testing.T) {
 	}
 }
 
+// TestScenarioHidesATokenInThePlaceOfAFile: a variable of the wrong type in a CI system has the token itself.
+func TestScenarioHidesATokenInThePlaceOfAFile(t *testing.T) {
+	work := t.TempDir()
+	if err := os.WriteFile(filepath.Join(work, "file"), []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(within(t, time.Minute), absolute(t, "scripts", "run-scenario.sh"), "--scenario", "openssl",
+		"--project-slug", "p", "--signing-policy-slug", "s", "file")
+	command.Dir = work
+	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + work, "SIGNPATH_API_TOKEN_FILE=canary"}
+	out, err := command.CombinedOutput()
+	if err == nil || strings.Contains(string(out), "canary") || !strings.Contains(string(out), "SIGNPATH_API_TOKEN_FILE names no file") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestVendorNames: the vendor's names of scenarios, in any case, are our samples; what has no counterpart says what to do.
 func TestVendorNames(t *testing.T) {
 	bin, work := t.TempDir(), t.TempDir()
