@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 
+	"signkit/internal/logging"
 	"signkit/internal/version"
 	"signkit/pkcs11/token"
 	"signkit/pkcs11/wire"
@@ -20,7 +21,7 @@ func main() {
 		os.Exit(byHand(os.Args[1:]))
 	}
 	if err := run(context.Background()); err != nil {
-		fmt.Fprintf(os.Stderr, "signkit-tokend: %v\n", err)
+		fmt.Fprintln(os.Stderr, logging.Line("signkit-tokend: "+err.Error()))
 		os.Exit(1)
 	}
 }

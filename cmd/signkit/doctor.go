@@ -102,10 +102,11 @@ func (a *app) showFinding(f doctor.Finding, before string) {
 	}
 	word := map[doctor.State]string{doctor.OK: "ok", doctor.Warning: "warning", doctor.Problem: "PROBLEM", doctor.Note: "note", doctor.Skipped: "skipped"}[f.State]
 	line := fmt.Sprintf("%-9s %-8s %s: %s", label, word, f.Subject, f.Text)
+	paint := noColour
 	if f.State == doctor.Problem {
-		line = a.ui.red(line)
+		paint = red
 	}
-	a.ui.line("%s", line)
+	a.ui.paintedLine(paint, line)
 	if f.Fix != "" && f.State != doctor.OK {
 		a.ui.line("%-9s %-8s → %s", "", "", f.Fix)
 	}

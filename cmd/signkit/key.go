@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signkit/internal/caller"
+	"signkit/internal/logging"
 	"signkit/internal/signpath"
 )
 
@@ -119,7 +120,9 @@ func (a *app) completeKeys(cmd *cobra.Command, _ []string, _ string) ([]string, 
 	}
 	var names []string
 	for _, key := range keys {
-		names = append(names, key.ID()+"\t"+keyType(key.Public()))
+		if logging.Line(key.ID()) == key.ID() { // the shell prints it, and puts it into the command line
+			names = append(names, key.ID()+"\t"+keyType(key.Public()))
+		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -22,6 +22,8 @@ import (
 //     "hint:" lines below it say what to change, "warning:" did not stop the work.
 //   - Progress is one line that is rewritten on a terminal, and plain lines elsewhere.
 //   - Secrets are replaced in whatever goes to standard error.
+//   - What comes from outside cannot act as anything but text (logging.Line): each line, each cell of
+//     a table and each JSON document goes through it here. write is for what must stay as it is.
 type ui struct {
 	stdout, stderr io.Writer
 	json           bool
@@ -52,7 +54,12 @@ func isTerminal(w io.Writer) bool {
 }
 
 // line writes one line to standard output.
-func (u *ui) line(format string, args ...any) { fmt.Fprintf(u.stdout, format+"\n", args...) }
+func (u *ui) line(format string, args ...any) { u.paintedLine(noColour, fmt.Sprintf(format, args...)) }
+
+// paintedLine is line in a colour, where colours are taken.
+func (u *ui) paintedLine(c colour, text string) {
+	fmt.Fprintln(u.stdout, u.paint(c, logging.Line(text)))
+}
 
 // write writes bytes to standard output as they are.
 func (u *ui) write(data []byte) error {
@@ -71,7 +78,7 @@ func (u *ui) document(v any) error {
 	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	return u.write(b.Bytes())
+	return u.write(logging.JSON(b.Bytes()))
 }
 
 // table writes aligned columns; header may be nil.
@@ -81,34 +88,55 @@ func writeTable(w io.Writer, header []string, rows [][]string) {
 	if header != nil {
 		rows = append([][]string{header}, rows...)
 	}
+	for _, line := range tableLines(rows) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// statusTable is a table whose last column is in colours, one a row.
+func (u *ui) statusTable(rows [][]string, colours []colour) {
+	for i, line := range tableLines(rows) {
+		status := logging.Line(rows[i][len(rows[i])-1])
+		fmt.Fprintln(u.stdout, strings.TrimSuffix(line, status)+u.paint(colours[i], status))
+	}
+}
+
+func tableLines(rows [][]string) []string {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			widths[i] = max(widths[i], utf8.RuneCountInString(logging.Line(cell)))
 		}
 	}
+	var lines []string
 	for _, row := range rows {
 		var b strings.Builder
 		for i, cell := range row {
+			cell = logging.Line(cell)
 			b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
 		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+		lines = append(lines, strings.TrimRight(b.String(), " "))
 	}
+	return lines
 }
 
-// red and green colour a word of a table cell's line, where colours are taken. Use them on
-// whole lines or last columns: an escape sequence counts as width.
-func (u *ui) red(s string) string   { return u.paint("31", s) }
-func (u *ui) green(s string) string { return u.paint("32", s) }
+// colour is an SGR parameter of ECMA-48.
+type colour string
 
-func (u *ui) paint(code, s string) string {
-	if !u.colour {
+const (
+	noColour colour = ""
+	red      colour = "31"
+	green    colour = "32"
+)
+
+func (u *ui) paint(c colour, s string) string {
+	if !u.colour || c == noColour {
 		return s
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return "\x1b[" + string(c) + "m" + s + "\x1b[0m"
 }
 
 // note, warning and hint are one line each on standard error.
@@ -136,7 +164,7 @@ func (u *ui) tell(prefix, text string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.endPending()
-	fmt.Fprintln(u.stderr, prefix+u.redactor.Redact(text))
+	fmt.Fprintln(u.stderr, logging.Line(prefix+u.redactor.Redact(text)))
 }
 
 func (u *ui) endPending() {
@@ -167,7 +195,7 @@ func (p *progress) step(format string, args ...any) {
 	if u.json {
 		return
 	}
-	text := u.redactor.Redact(fmt.Sprintf(format, args...))
+	text := logging.Line(u.redactor.Redact(fmt.Sprintf(format, args...)))
 	if !u.terminal {
 		fmt.Fprintf(u.stderr, "[%d/%d] %s\n", p.done, p.total, text)
 		return

@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"signkit/internal/signpath"
 )
@@ -73,12 +76,12 @@ func TestProgressIsOneLineOnATerminalAndGivesWayToMessages(t *testing.T) {
 
 func TestColoursOnlyWhereTheyAreTaken(t *testing.T) {
 	u, _, _ := testUI()
-	if u.red("x") != "x" {
+	if u.paint(red, "x") != "x" {
 		t.Error("colours without a terminal")
 	}
 	u.colour = true
-	if u.red("x") != "\x1b[31mx\x1b[0m" {
-		t.Errorf("got %q", u.red("x"))
+	if u.paint(red, "x") != "\x1b[31mx\x1b[0m" {
+		t.Errorf("got %q", u.paint(red, "x"))
 	}
 }
 
@@ -133,6 +136,54 @@ func TestExitCodesFollowTheCause(t *testing.T) {
 	} {
 		if got := exitCodeOf(c.err); got != c.want {
 			t.Errorf("%v: %d instead of %d", c.err, got, c.want)
+		}
+	}
+}
+
+// Whatever a service, a file name or a user id says: no line of ours has a control character or is a command to a CI system, and
+// --json stays the same document.
+func TestWhatComesFromOutsideIsOnlyText(t *testing.T) {
+	for _, text := range []string{
+		"::set-env name=X::1", "  ::add-mask::x", "##[error]x", "a ##vso[task.setvariable variable=X]1", "##teamcity[x]", "###[group]x",
+		"section_start:1:a\r\x1b[0K", "a\n::set-env name=X::1", "\x1b]0;title\a", "\u009b31m", "a\u202eb", "\xff", "a\tb\x00\x7f",
+	} {
+		u, stdout, stderr := testUI()
+		u.note("%s", text)
+		u.warning("%s", text)
+		u.hint("%s", text)
+		u.fail(withHint(errors.New(text), text))
+		p := u.newProgress(1, "files")
+		p.step("%s", text)
+		p.finish()
+		u.line("%s", text)
+		u.paintedLine(red, text)
+		u.table([]string{text}, [][]string{{text, text}})
+		u.statusTable([][]string{{text, text}}, []colour{red})
+		if err := u.document(map[string]string{"a": text, text: "b"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(stdout.String()+stderr.String(), "\n") {
+			if control := strings.IndexFunc(line, func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) }); control >= 0 {
+				t.Errorf("%q: a line has a control character: %q", text, line)
+			}
+			if strings.HasPrefix(strings.TrimSpace(line), "::") || regexp.MustCompile(`##\w*\[`).MatchString(line) {
+				t.Errorf("%q: a line is a command: %q", text, line)
+			}
+		}
+		start := strings.Index(stdout.String(), "{\n")
+		var document map[string]string
+		if err := json.Unmarshal(stdout.Bytes()[start:], &document); err != nil || document["a"] != strings.ToValidUTF8(text, "\ufffd") {
+			t.Errorf("%q became %q in JSON, %v", text, document["a"], err)
+		}
+	}
+}
+
+func TestHarmlessTextStaysAsItIs(t *testing.T) {
+	for _, text := range []string{"dëmo/a: signed", "C# and ## [x]", "std::string", "#[x]", "日本語 – €"} {
+		u, stdout, _ := testUI()
+		u.line("%s", text)
+		if stdout.String() != text+"\n" {
+			t.Errorf("%q became %q", text, stdout)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -167,17 +168,19 @@ func (a *app) showVerified(results []verified) error {
 		return a.ui.document(results)
 	}
 	var rows [][]string
+	var colours []colour
 	for _, r := range results {
-		word := a.ui.green("verified")
+		word, paint := "verified", green
 		switch {
 		case r.SignedBy != "":
-			word = a.ui.red(r.Error)
+			word, paint = r.Error, red
 		case !r.Verified:
-			word = a.ui.red("FAILED: " + r.Error)
+			word, paint = "FAILED: "+strings.ReplaceAll(r.Error, "\n", "; "), red
 		}
 		rows = append(rows, []string{r.File, string(r.Kind), word})
+		colours = append(colours, paint)
 	}
-	a.ui.table(nil, rows)
+	a.ui.statusTable(rows, colours)
 	return nil
 }
 

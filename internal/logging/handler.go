@@ -46,7 +46,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		text = appendAttr(text, h.prefix, a, h.out.redactor)
 		return true
 	})
-	h.out.write(r.Time, r.Level, h.out.redactor.Redact(shorten(string(text))))
+	h.out.write(r.Time, r.Level, withoutCommands(h.out.redactor.Redact(shorten(string(text)))))
 	return nil
 }
 

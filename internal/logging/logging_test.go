@@ -210,3 +210,28 @@ func TestRedactorIsSafeForConcurrentUse(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// The log is printed by CI systems, which obey some lines: see Line.
+func TestRecordsAreNoCommandsToACISystem(t *testing.T) {
+	dir := t.TempDir()
+	var console bytes.Buffer
+	logger, closer, err := New(Options{ConsoleLevel: Info, Console: &console, FileLevel: Info, FileDirectory: dir, Interface: "Test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer.Close()
+	logger.Warn("a ##[error]b", "k", "##vso[task.complete result=Succeeded]", "word", "##[group]x", "##[key]", 1)
+	logger.With("##[section]", "##[debug]x").Warn("::set-env name=X::1\n::y")
+	file, err := os.ReadFile(filepath.Join(dir, "SignPath.CryptoProviders.Test.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(console.String()+string(file), "\n") {
+		if strings.HasPrefix(line, "::") || regexp.MustCompile(`##\w*\[`).MatchString(line) {
+			t.Errorf("a command: %q", line)
+		}
+	}
+	if n := strings.Count(console.String(), "\n"); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -236,5 +237,18 @@ func TestVersion(t *testing.T) {
 	p := Plugin{Stdout: &stdout}
 	if code := p.Run(t.Context(), []string{"version"}); code != 0 || !strings.HasPrefix(stdout.String(), "notation-signkit ") {
 		t.Errorf("exit %d, %s", code, stdout.String())
+	}
+}
+
+// notation prints the message as it is.
+func TestFailuresAreOnlyText(t *testing.T) {
+	var out bytes.Buffer
+	writeFailure(&out, errors.New("the service says \x1b[31mno\u202e\n::set-env name=X::1\n##[error]x"))
+	var f failure
+	if err := json.Unmarshal(out.Bytes(), &f); err != nil {
+		t.Fatal(err)
+	}
+	if want := "the service says \\x1b[31mno\\u202e\n\\x3a:set-env name=X::1\n#\\x23[error]x"; f.Message != want {
+		t.Errorf("got %q, want %q", f.Message, want)
 	}
 }

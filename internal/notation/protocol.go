@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+
+	"signkit/internal/logging"
 )
 
 // contractVersion is the only version of the contract there is.
@@ -113,7 +116,11 @@ func writeFailure(w io.Writer, err error) {
 	if !errors.As(err, &f) {
 		f = &failure{codeOf(err), err.Error()}
 	}
-	data, err := json.Marshal(f)
+	lines := strings.Split(f.Message, "\n")
+	for i, line := range lines {
+		lines[i] = logging.Line(line) // notation prints it as it is
+	}
+	data, err := json.Marshal(failure{f.Code, strings.Join(lines, "\n")})
 	if err != nil {
 		data = []byte(`{"errorCode":"ERROR","errorMessage":"the error cannot be written as JSON"}`)
 	}
