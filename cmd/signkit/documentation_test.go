@@ -47,6 +47,28 @@ func TestDocumentedCallsExist(t *testing.T) {
 	}
 }
 
+// TestDocumentedShellsEndAtTheFirstFailure: several commands in `bash -c '…'` are as green as the last of them, unless the shell is
+// told to end at the first that fails, also within a pipeline.
+func TestDocumentedShellsEndAtTheFirstFailure(t *testing.T) {
+	shell := regexp.MustCompile(`(?s)\b(?:ba|da)?sh((?:[\s,"]+-?[a-z]+)*[\s,"]+-[a-z]*c)[\s,"]+(?:'(.*?)'|"(.*?)")`)
+	found := 0
+	for place, code := range documentedCode(t) {
+		for _, call := range shell.FindAllStringSubmatch(code, -1) {
+			found++
+			script := strings.TrimSpace(call[2] + call[3])
+			if strings.ContainsAny(script, "\n;&|") && !regexp.MustCompile(`-[a-z]*e`).MatchString(call[1]) {
+				t.Errorf("%s: the shell goes on after a failure: %s", place, call[0])
+			}
+			if strings.Contains(strings.ReplaceAll(script, "||", ""), "|") && !strings.Contains(call[1], "pipefail") {
+				t.Errorf("%s: the shell does not see what fails in a pipeline: %s", place, call[0])
+			}
+		}
+	}
+	if found < 3 {
+		t.Errorf("%d calls found", found)
+	}
+}
+
 // documentedCode has the code of all pages, and the scripts and templates without what is said about them, by file.
 func documentedCode(t *testing.T) map[string]string {
 	t.Helper()

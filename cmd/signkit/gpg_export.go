@@ -81,5 +81,5 @@ func (a *app) writePublicKey(key *pgpkey.Key, output string, binary bool) error 
 	if err != nil {
 		return err
 	}
-	return a.write(output, data)
+	return a.writePublic(output, data)
 }

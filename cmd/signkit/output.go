@@ -12,10 +12,17 @@ import (
 // write puts a result where --output says: a file, replaced in one step so that nobody reads
 // half of it, or standard output for "" and "-".
 func (a *app) write(path string, data []byte) error {
+	return a.writeWithMode(path, data, 0o666&^umask())
+}
+
+// writePublic is write for what everybody is to read, whatever the umask is: apt reads its keys as a user of its own.
+func (a *app) writePublic(path string, data []byte) error { return a.writeWithMode(path, data, 0o644) }
+
+func (a *app) writeWithMode(path string, data []byte, mode os.FileMode) error {
 	if path == "" || path == "-" {
 		return a.ui.write(data)
 	}
-	if err := replaceFile(a.absolute(path), data, 0o666&^umask()); err != nil {
+	if err := replaceFile(a.absolute(path), data, mode); err != nil {
 		return withHint(fmt.Errorf("writing the result: %w", err), "--output names the file")
 	}
 	return nil

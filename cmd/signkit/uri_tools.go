@@ -20,7 +20,7 @@ func toolUses() []toolUse {
 
 		dgstProvider = "PKCS11_PROVIDER_MODULE={MODULE} openssl dgst -provider pkcs11 -provider default -sha256 " +
 			"-sign {URI} -out FILE.sig FILE"
-		javaFile  = "printf 'name=SignKit\\nlibrary=%s\\nslot=1\\n' {MODULE} >pkcs11.cfg\n"
+		javaFile  = "printf 'name=SignKit\\nlibrary=%s\\nslot=1\\n' {MODULE} >pkcs11.cfg && "
 		javaStore = " -keystore NONE -storetype PKCS11 -storepass CONFIG " +
 			"-providerClass sun.security.pkcs11.SunPKCS11 -providerArg pkcs11.cfg "
 	)

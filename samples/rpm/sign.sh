@@ -56,7 +56,7 @@ for package; do
     exit 1
   fi
   report=$(LC_ALL=C rpmkeys --dbpath "$work/db" --checksig --verbose "$copy") || true
-  if ! grep -qi 'signature.*: OK$' <<<"$report" || grep -i signature <<<"$report" | grep -qv ': OK$'; then
+  if ! grep -qi 'signature.*: OK$' <<<"$report" || grep -i signature <<<"$report" | grep -v ': OK$' >/dev/null; then
     printf 'sign.sh: %s does not verify after signing:\n%s\n' "$package" "$report" >&2
     exit 1
   fi

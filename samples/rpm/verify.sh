@@ -16,7 +16,7 @@ for package in "${@:2}"; do
   ln -sf "$(realpath "$package")" "$work/input.rpm"
   report=$(cd "$work" && LC_ALL=C rpmkeys --dbpath "$work/db" --checksig --verbose input.rpm) || { echo "$package: $report"; exit 1; }
   echo "$package: $report"
-  if ! grep -Eqi 'signature, key (id|fingerprint).*: OK$' <<<"$report" || grep -i signature <<<"$report" | grep -qv ': OK$'; then
+  if ! grep -Eqi 'signature, key (id|fingerprint).*: OK$' <<<"$report" || grep -i signature <<<"$report" | grep -v ': OK$' >/dev/null; then
     echo "verify.sh: $package: no signature of this key" >&2
     exit 1
   fi

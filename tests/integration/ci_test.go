@@ -36,13 +36,19 @@ type ciJob struct {
 var ciFiles = []string{"a.tar.gz", "b.txt", "c.bin", "d.zip", "e.txt"}
 
 // TestCITemplates runs the scripts of samples/ci as each system starts them; a verifier with the public key alone judges. With a
-// token that the service refuses, each ends red and nothing is signed.
+// token that the service refuses, each ends red and nothing is signed; it ends red, too, where there is nothing to sign.
 func TestCITemplates(t *testing.T) {
 	s := need(t)
 	s.needImage(t, "debian-13")
 	for _, job := range ciJobs(t) {
 		s.each(t, s.ciCells(job), func(w *workplace) {
-			w.inFolder("dist", ciFiles...)
+			w.inFolder("dist")
+			if got := w.runJob(job, 0); got.code == 0 {
+				w.Errorf("with an empty folder the script of %s ended with 0", job.name)
+			}
+			for _, file := range ciFiles {
+				w.write(filepath.Join("dist", file), "content of "+file+"\n")
+			}
 			if got := w.runJob(job, 0, "SIGNPATH_API_TOKEN="+unknownToken); got.code == 0 || !strings.Contains(got.stdout+got.stderr, "401") {
 				w.Fatalf("with a wrong token the script of %s ended with %d", job.name, got.code)
 			}
@@ -68,6 +74,52 @@ func TestCITemplates(t *testing.T) {
 			checks = append(checks, check{"another file", false, "gpgv --keyring ./keyring.gpg dist/b.txt.asc dist/e.txt"})
 			w.judge(w.image.verifier(w.sample), "gpg --batch --quiet --dearmor --output keyring.gpg public.asc", checks...)
 		})
+	}
+}
+
+// TestPodsShareTheFiles: each file is one pod's. A pod without a file is done; a volume without files is a failure of each.
+func TestPodsShareTheFiles(t *testing.T) {
+	jobs := ciJobs(t)
+	pods := jobs[slices.IndexFunc(jobs, func(j ciJob) bool { return j.name == "kubernetes" })]
+	bin := t.TempDir()
+	const fake = "#!/bin/bash\nprintf '%s\\n' \"${@:6}\" >>signed\n" // after sign --key KEY --manifest FILE
+	if err := os.WriteFile(filepath.Join(bin, "signkit"), []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		files, signed []string
+		code          int
+	}{
+		"five files":      {[]string{"a", "b", "c", "d e", "f", "a.asc", "c.p7s"}, []string{"dist/a", "dist/b", "dist/c", "dist/d e", "dist/f"}, 0},
+		"one file":        {[]string{"a"}, []string{"dist/a"}, 0},
+		"signatures only": {[]string{"a.asc"}, nil, 1},
+		"no file":         {nil, nil, 1},
+	} {
+		work := t.TempDir()
+		if err := os.Mkdir(filepath.Join(work, "dist"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range c.files {
+			if err := os.WriteFile(filepath.Join(work, "dist", file), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for pod := range pods.shards {
+			command := exec.CommandContext(within(t, time.Minute), "bash", "-euo", "pipefail", "-c", pods.script)
+			command.Dir = work
+			command.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), fmt.Sprintf("JOB_COMPLETION_INDEX=%d", pod)}
+			for name, value := range pods.env {
+				command.Env = append(command.Env, name+"="+value)
+			}
+			if out, _ := command.CombinedOutput(); command.ProcessState.ExitCode() != c.code {
+				t.Errorf("%s: pod %d ended with %v\n%s", name, pod, command.ProcessState, out)
+			}
+		}
+		text, _ := os.ReadFile(filepath.Join(work, "signed"))
+		signed := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
+		if slices.Sort(signed); !slices.Equal(signed, c.signed) {
+			t.Errorf("%s: signed were %q", name, signed)
+		}
 	}
 }
 
