@@ -54,8 +54,7 @@ func (m *Module) logIn(s *session, user uint) error {
 	}
 	name, hash := s.token.info.SerialNumber+"\x00"+s.token.info.Label, sha256.Sum256([]byte(pin))
 	if pin != "" && m.library.refused[name] == hash {
-		return fmt.Errorf("%s has refused this PIN before, and it is not tried again; correct the PIN file %s",
-			m.options.tokenName(), m.options.PINFile)
+		return fmt.Errorf("%s has refused this PIN before, and it is not tried again; correct the PIN file", m.options.tokenName())
 	}
 	err = m.library.ctx.Login(s.handle, user, pin)
 	if err == nil || isCode(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN) && user == pkcs11.CKU_USER {
