@@ -21,9 +21,10 @@ type Status string
 
 // The ends of a job.
 const (
-	Signed  Status = "signed"
-	Skipped Status = "skipped" // this key had signed it already
-	Failed  Status = "failed"
+	Signed     Status = "signed"
+	Skipped    Status = "skipped" // this key had signed it already
+	Failed     Status = "failed"
+	NotReached Status = "not-reached" // the batch ended before
 )
 
 // Result is what became of one file.
@@ -34,7 +35,7 @@ type Result struct {
 	SHA256   string   // of the signed content: the new file where the signature is inside, else File; hex
 	Requests []string // ids of the service's signing requests, where its log tells
 	Notes    []string // what else whoever signed it should know
-	Err      error    // of a failed one
+	Err      error    // of one that failed or was not reached
 }
 
 // Hand is one pair of hands of a batch: it does one job after the other.
@@ -54,7 +55,7 @@ type Batch struct {
 
 // Run signs every file, in any order, and returns the results in the order of the jobs. Each
 // result has been verified before it takes its name, in one step; a file that fails stays as
-// it was. After ctx has ended the rest fails with its error.
+// it was. After ctx has ended the rest is not reached, with its error.
 func (b *Batch) Run(ctx context.Context, jobs []Job) []Result {
 	results := make([]Result, len(jobs))
 	next := make(chan int)
@@ -83,6 +84,7 @@ func (b *Batch) Run(ctx context.Context, jobs []Job) []Result {
 func (b *Batch) one(ctx context.Context, hand *Hand, job Job) Result {
 	result := Result{Job: job, Status: Failed}
 	if result.Err = ctx.Err(); result.Err != nil {
+		result.Status = NotReached
 		return result
 	}
 	hand.Log.mark()
@@ -152,14 +154,10 @@ func linksOf(info os.FileInfo) uint64 {
 
 // describe notes the files that carry the signature, and the digest of what is signed.
 func describe(ctx context.Context, result *Result, folder string) error {
-	names := SignatureNames(result.Kind, result.File)
+	result.Outputs = result.Job.Outputs(folder)
 	content := result.File
 	if result.Kind.Embedded() {
-		names = []string{filepath.Base(result.File)}
-		content = filepath.Join(folder, names[0])
-	}
-	for _, name := range names {
-		result.Outputs = append(result.Outputs, filepath.Join(folder, name))
+		content = result.Outputs[0]
 	}
 	sum, err := digest(ctx, content)
 	result.SHA256 = sum

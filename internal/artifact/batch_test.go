@@ -89,7 +89,7 @@ func TestBatchThatIsInterruptedSignsNoMore(t *testing.T) {
 	cancel()
 	file := textFile(t, "a.tar", "content\n")
 	results := (&Batch{Hands: []*Hand{{}}}).Run(ctx, plan(t, "", file))
-	if results[0].Status != Failed || !errors.Is(results[0].Err, context.Canceled) {
+	if results[0].Status != NotReached || !errors.Is(results[0].Err, context.Canceled) {
 		t.Errorf("result = %+v", results[0])
 	}
 }
@@ -125,8 +125,35 @@ func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
 		!strings.Contains(err.Error(), "no such file") || len(leftOut) != 1 || !strings.Contains(leftOut[0].Error(), "is a folder") {
 		t.Errorf("a missing file and a folder: %v, %v, %v", jobs, leftOut, err)
 	}
+	_, _, err := Plan([]string{first, filepath.Join(dir, "missing"), second}, dir, false)
+	var about []string
+	for _, problem := range err.(interface{ Unwrap() []error }).Unwrap() {
+		if e, ok := problem.(*FileError); ok {
+			about = append(about, e.File)
+		}
+	}
+	if want := []string{filepath.Join(dir, "missing"), second}; !slices.Equal(about, want) {
+		t.Errorf("the errors are about %v, want %v", about, want)
+	}
 	if jobs, _, err := Plan([]string{first}, "", true); err != nil || jobs[0].Kind != CMS {
 		t.Errorf("with cms: %v, %v", jobs, err)
+	}
+}
+
+// TestPlannedOutputsAreThoseOfTheBatch: a plan names the files that signing makes.
+func TestPlannedOutputsAreThoseOfTheBatch(t *testing.T) {
+	for kind, want := range map[Kind][]string{
+		Deb: {"a"}, Jar: {"a"}, AptRelease: {"InRelease", "Release.gpg"}, YumIndex: {"a.asc"}, Plain: {"a.asc"}, CMS: {"a.p7s"},
+	} {
+		for folder, prefix := range map[string]string{"": "/in", "/out": "/out"} {
+			got := Job{"/in/a", kind}.Outputs(folder)
+			for i, name := range want {
+				if i >= len(got) || got[i] != filepath.Join(prefix, name) || len(got) != len(want) {
+					t.Errorf("%s in %q: %v, want %v in %s", kind, folder, got, want, prefix)
+					break
+				}
+			}
+		}
 	}
 }
 

@@ -22,10 +22,37 @@ func fileSigned(path string) string {
 	return ""
 }
 
+// FileError is an error about one file of several.
+type FileError struct {
+	File string
+	Err  error // says which file it is about
+}
+
+func (e *FileError) Error() string { return e.Err.Error() }
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Outputs are the files that carry the signature once the job is done: those beside the file, or for
+// embedded signatures the file itself, in the folder of results or, where that is empty, in its own.
+func (j Job) Outputs(folder string) []string {
+	if folder == "" {
+		folder = filepath.Dir(j.File)
+	}
+	names := SignatureNames(j.Kind, j.File)
+	if j.Kind.Embedded() {
+		names = []string{filepath.Base(j.File)}
+	}
+	var paths []string
+	for _, name := range names {
+		paths = append(paths, filepath.Join(folder, name))
+	}
+	return paths
+}
+
 // Plan resolves and recognises files before anything is signed. A file named twice is one
 // job. A detached signature is dropped where its file is named, too: dist/* holds both from the second run on. What nobody
 // means to sign is left out, with the reason. With cms, what is for no other tool gets a detached CMS
 // signature. folder is that of the results, or empty: two files must not become one there.
+// The error is a *FileError, or several joined.
 func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftOutError, err error) {
 	var problems []error
 	var paths []string
@@ -36,7 +63,7 @@ func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftO
 			resolved, err = filepath.Abs(resolved)
 		}
 		if err != nil {
-			problems = append(problems, err)
+			problems = append(problems, &FileError{file, err})
 			continue
 		}
 		paths = append(paths, resolved)
@@ -52,7 +79,7 @@ func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftO
 			continue
 		}
 		if err != nil {
-			problems = append(problems, err)
+			problems = append(problems, &FileError{resolved, err})
 			continue
 		}
 		if kind == Plain && cms {
@@ -60,7 +87,8 @@ func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftO
 		}
 		base := filepath.Base(resolved)
 		if other, taken := names[base]; taken && folder != "" {
-			problems = append(problems, fmt.Errorf("%s and %s would both become %s", other, resolved, filepath.Join(folder, base)))
+			err := fmt.Errorf("%s and %s would both become %s", other, resolved, filepath.Join(folder, base))
+			problems = append(problems, &FileError{resolved, err})
 			continue
 		}
 		names[base] = resolved
