@@ -14,6 +14,13 @@ import (
 
 var aptReleaseFormat = format{
 	kind: AptRelease, openPGP: true,
+	facts: Facts{
+		Files: "Release of an apt repository", Tool: "gpg", Judge: "gpgv",
+		Versions: "GnuPG 2.2 or later",
+		Keys:     "RSA, ECDSA; apt of Debian 13 takes no SHA-1 in the key's self-signature",
+		Several:  "replaced",
+		Limits:   "the files it lists must be there and as listed",
+	},
 	beside: func(string) []string { return []string{"InRelease", "Release.gpg"} },
 	match:  func(c *candidate) bool { return c.name == "Release" && isAptRelease(c.head) },
 	sign:   (*Signer).signAptRelease,

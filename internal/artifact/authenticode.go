@@ -18,6 +18,14 @@ import (
 
 var authenticodeFormat = format{
 	kind: Authenticode, embedded: true,
+	facts: Facts{
+		Files: "Windows programs (PE), MSI, CAB, PowerShell", Tool: "osslsigncode", Judge: "osslsigncode",
+		Versions:  "osslsigncode 2.1 or later; 2.8 for PowerShell; 2.10 for pkcs11-provider instead of libp11's engine",
+		Keys:      "RSA, ECDSA",
+		Several:   "replaced",
+		TimeStamp: "RFC 3161",
+		Limits:    "less than 4 GiB; MSI of more than 6.8 MB, in sectors of 512 octets, not with osslsigncode 2.2 to 2.6",
+	},
 	match:  isAuthenticode,
 	sign:   (*Signer).signAuthenticode,
 	verify: verification.verifyAuthenticode,

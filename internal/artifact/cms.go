@@ -12,7 +12,13 @@ import (
 )
 
 var cmsFormat = format{
-	kind:   CMS,
+	kind: CMS,
+	facts: Facts{
+		Files: "anything else, with --cms", Tool: "openssl", Judge: "openssl",
+		Versions: "OpenSSL 1.1.1 or later, with libp11's engine or pkcs11-provider",
+		Keys:     "RSA, ECDSA",
+		Several:  "replaced",
+	},
 	beside: func(name string) []string { return []string{name + ".p7s"} },
 	sign:   (*Signer).signCMS,
 	verify: verification.verifyCMS,

@@ -17,6 +17,13 @@ import (
 
 var debFormat = format{
 	kind: Deb, openPGP: true, embedded: true,
+	facts: Facts{
+		Files: "Debian packages", Tool: "gpg", Judge: "debsig-verify",
+		Versions: "GnuPG 2.2 or later; debsig-verify as in Debian 11 or later",
+		Keys:     "RSA, ECDSA",
+		Several:  "one of type origin, which is refused or with --force replaced; other types stay",
+		Limits:   "9.3 GiB a member (the format's own)",
+	},
 	match:   func(c *candidate) bool { return c.hasMagic(arMagic + "debian-binary") }, // deb(5)
 	sign:    inPlace((*Signer).signDeb),
 	signers: verification.debSigners,

@@ -8,6 +8,12 @@ import (
 // plainFormat takes what no other format does.
 var plainFormat = format{
 	kind: Plain, openPGP: true,
+	facts: Facts{
+		Files: "anything else", Tool: "gpg", Judge: "gpgv",
+		Versions: "GnuPG 2.2 or later",
+		Keys:     "RSA, ECDSA",
+		Several:  "replaced",
+	},
 	beside:  armorBeside,
 	match:   func(*candidate) bool { return true },
 	sign:    (*Signer).signDetached,

@@ -9,6 +9,7 @@ package artifact
 
 import (
 	"context"
+	"strings"
 )
 
 // Kind is a format with its own way of being signed.
@@ -26,8 +27,56 @@ const (
 	CMS          Kind = "cms"          // anything, when asked for: detached CMS signature, FILE.p7s
 )
 
+// Facts are what people need to know of a format: docs/formats.md, the help of signkit sign and
+// its plan are made of them. Each is a short phrase without a full stop.
+type Facts struct {
+	Files     string // what the files are
+	Tool      string // the program that signs
+	Judge     string // the program that verifies
+	Versions  string // which versions of them do
+	Keys      string // types of key that signer and verifiers take
+	Several   string // what becomes of the signatures of others
+	TimeStamp string // the kind of time-stamp; empty where the format has no room for one
+	Limits    string // what cannot be signed, or is not read later; empty where nothing is known
+}
+
+// Format is what the table formats says of one format.
+type Format struct {
+	Facts
+	Kind     Kind
+	OpenPGP  bool     // see Kind.UsesOpenPGP
+	Embedded bool     // see Kind.Embedded
+	Asked    bool     // a file is signed so only on request
+	Beside   []string // the signatures of a file named FILE; none where they are inside
+}
+
+// Formats lists the formats in the order in which a file is compared with them.
+func Formats() []Format {
+	var list []Format
+	for _, f := range formats {
+		list = append(list, f.describe())
+	}
+	return list
+}
+
+func (f format) describe() Format {
+	return Format{
+		Facts: f.facts, Kind: f.kind, OpenPGP: f.openPGP, Embedded: f.embedded, Asked: f.match == nil,
+		Beside: SignatureNames(f.kind, "FILE"),
+	}
+}
+
+// Place says where the signature goes.
+func (f Format) Place() string {
+	if f.Embedded {
+		return "in the file"
+	}
+	return strings.Join(f.Beside, " and ")
+}
+
 // format is how one kind of file is recognised, signed and verified.
 type format struct {
+	facts    Facts
 	kind     Kind
 	openPGP  bool // signed with an OpenPGP key; the others take a key with an X.509 certificate
 	embedded bool // the signature is inside: signing makes a new file of the same name
@@ -67,6 +116,9 @@ func (k Kind) format() format {
 // UsesOpenPGP reports whether the kind is signed with an OpenPGP key; the others take a key
 // with an X.509 certificate.
 func (k Kind) UsesOpenPGP() bool { return k.format().openPGP }
+
+// Tool is the program that signs files of the kind.
+func (k Kind) Tool() string { return k.format().facts.Tool }
 
 // Embedded reports whether signing changes the file itself, and not just adds another.
 func (k Kind) Embedded() bool { return k.format().embedded }

@@ -25,6 +25,14 @@ import (
 
 var jarFormat = format{
 	kind: Jar, embedded: true,
+	facts: Facts{
+		Files: "Java archives (jar, war, ear)", Tool: "jarsigner", Judge: "jarsigner",
+		Versions:  "JDK 11 or later",
+		Keys:      "RSA, ECDSA",
+		Several:   "kept, and ours is added",
+		TimeStamp: "RFC 3161",
+		Limits:    "Java reads manifests of signed archives up to 16 MB (8 MB in 11.0.20, 17.0.8)",
+	},
 	match:  isJar,
 	sign:   inPlace((*Signer).signJar),
 	verify: verification.verifyJar,

@@ -14,6 +14,12 @@ import (
 
 var rpmFormat = format{
 	kind: RPM, openPGP: true, embedded: true,
+	facts: Facts{
+		Files: "rpm packages", Tool: "rpmsign", Judge: "rpmkeys",
+		Versions: "rpm 4.14 or later",
+		Keys:     "RSA; ECDSA where rpm uses Sequoia (4.20 or later, RHEL 10's 4.19)",
+		Several:  "replaced; kept in packages of rpm 6, unless --force takes them away",
+	},
 	match:   func(c *candidate) bool { return c.hasMagic("\xed\xab\xee\xdb") }, // rpm's lead
 	sign:    inPlace((*Signer).signRPM),
 	signers: verification.rpmSigners,

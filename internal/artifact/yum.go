@@ -12,6 +12,13 @@ import (
 
 var yumIndexFormat = format{
 	kind: YumIndex, openPGP: true,
+	facts: Facts{
+		Files: "repomd.xml of a yum or dnf repository", Tool: "gpg", Judge: "gpgv",
+		Versions: "GnuPG 2.2 or later",
+		Keys:     "RSA; ECDSA where the clients' rpm takes it",
+		Several:  "replaced",
+		Limits:   "the files it lists must be there and as listed",
+	},
 	beside: armorBeside,
 	match:  func(c *candidate) bool { return c.name == "repomd.xml" && isYumIndex(c.head) },
 	sign: func(s *Signer, ctx context.Context, file, dir string) ([]Output, error) {
