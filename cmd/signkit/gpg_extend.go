@@ -68,7 +68,7 @@ func (a *app) oldPublicKey(ctx context.Context, s *source, file string) (*pgpkey
 	if file == "" {
 		return a.servicePublicKey(ctx, s)
 	}
-	key, err := a.readPublicKey(file)
+	key, err := a.readPublicKey(ctx, file)
 	if err != nil {
 		return nil, err
 	}

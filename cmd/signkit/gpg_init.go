@@ -76,7 +76,7 @@ behind a PKCS#11 module, make one with "signkit gpg create" and name it with
 // initGPG does all that can fail outside of the GNUPGHOME before there is one.
 func (a *app) initGPG(ctx context.Context, i *gpgInit, args []string) error {
 	unix.Umask(0o077)
-	bridge, err := a.prepareGPG(i)
+	bridge, err := a.prepareGPG(ctx, i)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (a *app) initGPG(ctx context.Context, i *gpgInit, args []string) error {
 }
 
 // prepareGPG looks for what must be there.
-func (a *app) prepareGPG(i *gpgInit) (bridge string, err error) {
+func (a *app) prepareGPG(ctx context.Context, i *gpgInit) (bridge string, err error) {
 	if i.githubEnv && a.environment("GITHUB_ENV") == "" {
 		return "", withHint(usageError("--github-env: GITHUB_ENV is not set"),
 			"it is set in the steps of a GitHub workflow; leave the flag out elsewhere")
@@ -125,14 +125,14 @@ func (a *app) prepareGPG(i *gpgInit) (bridge string, err error) {
 		err = fmt.Errorf("the bridge %s cannot be started: %w", bridge, err)
 		return "", withHint(withCode(exitMissingTool, err), bridgeVariable+" names another place")
 	}
-	i.publicKeys, err = a.readPublicKeys(i.publicFiles)
+	i.publicKeys, err = a.readPublicKeys(ctx, i.publicFiles)
 	return bridge, err
 }
 
-func (a *app) readPublicKeys(files []string) ([]*pgpkey.Key, error) {
+func (a *app) readPublicKeys(ctx context.Context, files []string) ([]*pgpkey.Key, error) {
 	var keys []*pgpkey.Key
 	for _, file := range files {
-		key, err := a.readPublicKey(file)
+		key, err := a.readPublicKey(ctx, file)
 		if err != nil {
 			return nil, err
 		}
@@ -141,8 +141,8 @@ func (a *app) readPublicKeys(files []string) ([]*pgpkey.Key, error) {
 	return keys, nil
 }
 
-func (a *app) readPublicKey(file string) (*pgpkey.Key, error) {
-	data, err := os.ReadFile(a.absolute(file))
+func (a *app) readPublicKey(ctx context.Context, file string) (*pgpkey.Key, error) {
+	data, err := a.readInput(ctx, file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the public key (--public-key): %w", err)
 	}

@@ -113,6 +113,7 @@ func reaped(main func()) func() {
 //	clear-requests                forgets them
 //	exits CODE COMMAND…           like exec, but demands that exit code
 //	eventually COMMAND…           runs COMMAND until it succeeds
+//	document SCHEMA FILE          FILE, or stdout, is a JSON document as docs/schemas says
 //	next-service                  lets the variables name a new service on the files of MOCK as they are now
 //
 // Scripts about gpg have the bridge in SIGNKIT_SCDAEMON and a TMPDIR of their own.
@@ -136,6 +137,7 @@ func TestScripts(t *testing.T) {
 			"exits":          scriptExits,
 			"eventually":     scriptEventually,
 			"next-service":   scriptNextService,
+			"document":       scriptDocument,
 		},
 	})
 }

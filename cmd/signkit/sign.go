@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,12 +13,15 @@ import (
 
 	"signkit/internal/artifact"
 	"signkit/internal/config"
+	"signkit/internal/pgpkey"
 	"signkit/internal/signpath"
 )
 
 // signRequest is what sign was asked: the flags.
 type signRequest struct {
 	keys       []string
+	publicKey  string
+	filesFrom  string
 	folder     string
 	manifest   string
 	root       string
@@ -28,6 +29,7 @@ type signRequest struct {
 	timeout    time.Duration
 	force, cms bool
 	strict     bool
+	plan       bool
 }
 
 func newSignCommand(a *app) *cobra.Command {
@@ -37,28 +39,31 @@ func newSignCommand(a *app) *cobra.Command {
 		Short: "Sign files of any kind with the tool that is made for them",
 		Long: `Sign files with the tool that is made for them, chosen by their content:
 
-  rpm                      rpmsign        signature in the package
-  deb                      gpg            signature in the package, as by debsigs
-  jar, war, ear            jarsigner      signature in the archive
-  PE, MSI, CAB, PowerShell osslsigncode   signature in the file
-  Release                  gpg            InRelease and Release.gpg beside it
-  repomd.xml               gpg            repomd.xml.asc beside it
-  anything else            gpg            FILE.asc beside it, or with --cms FILE.p7s by openssl
-
-jar, PE, MSI, CAB, PowerShell and CMS take a key with an X.509 certificate, the others a GPG
-key: give --key twice for a mixed folder. Each result is verified with the tool's own verifier
-before it replaces the file. What the key has signed already is left alone. Folders, empty files,
-signatures and keys are left out with a line each, or refused with --strict. The exit code is 0
-only if all other files are signed and verified.
+` + formatTable() + `
+For a mixed folder give --key twice: a GPG key, and a key with an X.509 certificate. The public key
+of a policy that has an X.509 certificate and signs as a GPG key (signkit gpg create makes one) is
+named with --public-key. Each result is verified with the tool's own verifier before it replaces the
+file. What the key has signed already is left alone. Folders, empty files, signatures and keys are
+left out with a line each, or refused with --strict. The exit code is 0 only if all other files are
+signed and verified; the manifest is written however it ends. --plan shows what would be done.
 
 SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`,
 		Example: `  signkit sign --key my-project/gpg-release dist/*.rpm
-  signkit sign --key my-project/gpg-release --key my-project/release-signing --output signed dist/*`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.sign(cmd.Context(), &r, args) },
+  signkit sign --key my-project/gpg-release --key my-project/release-signing --output signed dist/*
+  find dist -type f -print0 | signkit sign --plan --files-from -`,
+		Args: cobra.ArbitraryArgs, // a list may name all files
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if r.plan {
+				return a.showPlan(cmd.Context(), &r, args)
+			}
+			return a.sign(cmd.Context(), &r, args)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&r.keys, "key", nil, "sign with `PROJECT/POLICY` (repeatable; default: the key the settings name)")
+	flags.StringVar(&r.publicKey, "public-key", "", "`FILE` with the GPG public key of a key that has none at the service")
+	filesFlag(cmd, &r.filesFrom)
+	flags.BoolVar(&r.plan, "plan", false, "show what would be signed, how and with which key; needs no credentials and changes nothing")
 	flags.StringVarP(&r.folder, "output", "o", "", "put results into `FOLDER` and leave the files alone")
 	flags.IntVarP(&r.jobs, "jobs", "j", 4, "sign `N` files at a time")
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit,
@@ -78,55 +83,64 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 // defaultToolLimit is how long a tool may take for one file. A large one takes a minute on a slow machine.
 const defaultToolLimit = 5 * time.Minute
 
-func (a *app) sign(ctx context.Context, r *signRequest, files []string) error {
-	folder, err := a.resultFolder(r.folder)
+// formatTable is the part of the help that the rows of the table of formats give.
+func formatTable() string {
+	var b strings.Builder
+	var rows [][]string
+	for _, f := range artifact.Formats() {
+		key := "X.509"
+		if f.OpenPGP {
+			key = "GPG"
+		}
+		rows = append(rows, []string{"  " + f.Files, key, f.Tool, f.Place()})
+	}
+	writeTable(&b, []string{"  FILES", "KEY", "TOOL", "SIGNATURE"}, rows)
+	return b.String()
+}
+
+// sign signs, and writes the documents however that ends.
+func (a *app) sign(ctx context.Context, r *signRequest, args []string) error {
+	d := &signDocument{Version: documentVersion, Files: []signedFile{}, LeftOut: []leftOutFile{}}
+	err := a.signFiles(ctx, r, args, d)
+	d.end(err, a)
+	return errors.Join(err, a.writeManifest(r.manifest, d))
+}
+
+func (a *app) signFiles(ctx context.Context, r *signRequest, args []string, d *signDocument) error {
+	p, err := a.plan(ctx, r, args)
+	d.addPlan(p, a)
 	if err != nil {
 		return err
 	}
-	jobs, leftOut, err := a.planFiles(files, folder, r.cms)
-	if err != nil {
-		return err
-	}
-	if r.strict || len(jobs) == 0 {
-		if err := asError(leftOut); err != nil {
-			return withCode(exitUsage, err)
+	if p.folder != "" {
+		if err := os.MkdirAll(p.folder, 0o777); err != nil {
+			return withCode(exitUsage, fmt.Errorf("--output: %w", err))
 		}
 	}
-	for _, file := range leftOut {
+	for _, file := range p.leftOut {
 		a.ui.note("left out: %s %s", a.display(file.File), file.Reason)
 	}
-	hands, err := a.hands(ctx, r, jobs)
+	hands, err := a.hands(ctx, r, p.jobs)
 	defer hands.close()
 	if err != nil {
 		return err
 	}
-	progress := a.ui.newProgress(len(jobs), "files")
-	batch := &artifact.Batch{Hands: hands.list, Folder: folder, Force: r.force, Done: func(result artifact.Result) {
+	progress := a.ui.newProgress(len(p.jobs), "files")
+	batch := &artifact.Batch{Hands: hands.list, Folder: p.folder, Force: r.force, Done: func(result artifact.Result) {
 		progress.step("%s: %s", a.display(result.File), outcome(result))
 		for _, note := range result.Notes {
 			a.ui.note("%s: %s", a.display(result.File), note)
 		}
 	}}
-	results := batch.Run(ctx, jobs)
+	results := batch.Run(ctx, p.jobs)
 	progress.finish()
-	return a.reportSigned(ctx, r, hands, results)
-}
-
-// resultFolder makes the folder of --output.
-func (a *app) resultFolder(folder string) (string, error) {
-	if folder == "" {
-		return "", nil
-	}
-	folder = a.absolute(folder)
-	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return "", withCode(exitUsage, fmt.Errorf("--output: %w", err))
-	}
-	return folder, nil
+	d.addResults(results, hands, a)
+	return batchError(ctx, results, a)
 }
 
 func outcome(r artifact.Result) string {
 	if r.Status != artifact.Failed {
-		return string(r.Status)
+		return strings.ReplaceAll(string(r.Status), "-", " ")
 	}
 	return "FAILED: " + strings.ReplaceAll(r.Err.Error(), "\n", "; ")
 }
@@ -135,6 +149,8 @@ func outcome(r artifact.Result) string {
 type handSet struct {
 	list          []*artifact.Hand
 	openPGP, x509 *signpath.Key
+	public        *pgpkey.Key // of openPGP, where --public-key names it
+	root          string      // path of the roots of --root; empty: the system's
 	cleanups      []func()
 }
 
@@ -155,11 +171,8 @@ func (h *handSet) key(kind artifact.Kind) *signpath.Key {
 // hands finds the keys that the files need and prepares as many hands as can be busy.
 func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*handSet, error) {
 	set := &handSet{}
-	if r.jobs < 1 {
-		return set, usageError("--jobs %d: at least 1", r.jobs)
-	}
-	if r.timeout <= 0 {
-		return set, usageError("--timeout %s: more than 0", r.timeout)
+	if err := a.readInputs(ctx, r, set); err != nil {
+		return set, err
 	}
 	if err := a.chooseKeys(ctx, r, set); err != nil {
 		return set, err
@@ -181,14 +194,14 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 		Verifier: &artifact.Verifier{Limit: r.timeout},
 	}
 	if needX509 {
-		if err := a.prepareX509(ctx, r, set, &prototype); err != nil {
+		if err := a.prepareX509(ctx, set, &prototype); err != nil {
 			return set, err
 		}
 	}
 	var openPGP *gpgPreparation
 	if needPGP {
 		var err error
-		if openPGP, err = a.prepareOpenPGP(ctx, set.openPGP); err != nil {
+		if openPGP, err = a.prepareOpenPGP(ctx, set.openPGP, set.public); err != nil {
 			return set, err
 		}
 		defer func() { set.cleanups = append(set.cleanups, openPGP.watcher.Close) }() // after the homes
@@ -203,27 +216,40 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 	return set, nil
 }
 
-// chooseKeys sorts the named keys by what they can sign.
-func (a *app) chooseKeys(ctx context.Context, r *signRequest, set *handSet) error {
-	names := r.keys
-	if len(names) == 0 {
-		name, err := a.keyName(nil)
-		if err != nil {
-			return withHint(err, "--key PROJECT/POLICY names a key; signkit policies lists them")
-		}
-		names = []string{name.String()}
+// readInputs reads the files that flags name, once: each may be a pipe.
+func (a *app) readInputs(ctx context.Context, r *signRequest, set *handSet) error {
+	root, remove, err := a.keepInput(ctx, r.root)
+	set.root, set.cleanups = root, append(set.cleanups, remove)
+	if err != nil {
+		return withCode(exitUsage, fmt.Errorf("--root: %w", err))
 	}
-	for _, text := range names {
-		name, err := parseKeyName(text)
-		if err != nil {
-			return err
+	if r.publicKey != "" {
+		set.public, err = a.readPublicKey(ctx, r.publicKey)
+	}
+	return err
+}
+
+// chooseKeys sorts the named keys by what they can sign. One whose GPG public key is named signs as
+// a GPG key, and also as what it is where no other key does.
+func (a *app) chooseKeys(ctx context.Context, r *signRequest, set *handSet) error {
+	names, err := r.keyNames()
+	if err == nil && len(names) == 0 {
+		var name keyName
+		if name, err = a.keyName(nil); err != nil {
+			err = withHint(err, "--key PROJECT/POLICY names a key; signkit policies lists them")
 		}
+		names = []keyName{name}
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
 		key, err := a.key(ctx, name)
 		if err != nil {
 			return err
 		}
 		place := &set.x509
-		if key.IsGPG() {
+		if key.IsGPG() || set.public != nil && set.public.IsOf(key.Public()) {
 			place = &set.openPGP
 		}
 		if *place != nil {
@@ -231,6 +257,16 @@ func (a *app) chooseKeys(ctx context.Context, r *signRequest, set *handSet) erro
 		}
 		*place = key
 		a.warnCertificate(key)
+	}
+	if set.public == nil {
+		return nil
+	}
+	if set.openPGP == nil || !set.public.IsOf(set.openPGP.Public()) {
+		return withHint(usageError("--public-key %s belongs to none of the keys that are named", r.publicKey),
+			"the file holds another key; signkit gpg create makes the one of this")
+	}
+	if set.x509 == nil && !set.openPGP.IsGPG() {
+		set.x509 = set.openPGP
 	}
 	return nil
 }
@@ -241,17 +277,17 @@ func (h *handSet) fits(jobs []artifact.Job, a *app) error {
 		if h.key(job.Kind) != nil {
 			continue
 		}
-		sort := "a key with an X.509 certificate"
+		sort, hint := "a key with an X.509 certificate", "add --key PROJECT/POLICY; signkit policies shows which policy has what"
 		if job.Kind.UsesOpenPGP() {
-			sort = "a GPG key"
+			sort, hint = "a GPG key", hint+"; --public-key FILE makes one of a key that has none at the service"
 		}
-		return withHint(usageError("%s (%s) needs %s, and none was named", a.display(job.File), job.Kind, sort),
-			"add --key PROJECT/POLICY; signkit policies shows which policy has what")
+		err := fmt.Errorf("%s (%s) needs %s, and none was named", a.display(job.File), job.Kind, sort)
+		return withHint(withCode(exitUsage, &artifact.FileError{File: job.File, Err: err}), hint)
 	}
 	return nil
 }
 
-func (a *app) prepareX509(ctx context.Context, r *signRequest, set *handSet, hand *artifact.Hand) error {
+func (a *app) prepareX509(ctx context.Context, set *handSet, hand *artifact.Hand) error {
 	if set.x509.Certificate() == nil {
 		return withHint(fmt.Errorf("%s has no X.509 certificate", set.x509.ID()), "choose a signing policy that has one")
 	}
@@ -269,7 +305,7 @@ func (a *app) prepareX509(ctx context.Context, r *signRequest, set *handSet, han
 		return err
 	}
 	hand.Signer.X509 = &artifact.X509{Key: set.x509.ID(), Chain: chain, Module: module, Authorities: authorities}
-	hand.Verifier.Chain, hand.Verifier.Roots = chain, a.absolute(r.root)
+	hand.Verifier.Chain, hand.Verifier.Roots = chain, set.root
 	hand.Verifier.TimeStamp = authorities != nil
 	return nil
 }
@@ -305,39 +341,14 @@ func withRecords(environ []string, folder string) []string {
 	return append(without(environ, config.RecordDirectoryVariable), config.RecordDirectoryVariable+"="+folder)
 }
 
-// signedFile is one file's part of the manifest and of the JSON document.
-type signedFile struct {
-	File     string          `json:"file"`
-	Kind     artifact.Kind   `json:"kind"`
-	Status   artifact.Status `json:"status"`
-	Key      string          `json:"key"`
-	Outputs  []string        `json:"outputs,omitempty"`
-	SHA256   string          `json:"sha256,omitempty"`
-	Requests []string        `json:"signing_requests,omitempty"`
-	Notes    []string        `json:"notes,omitempty"`
-	Error    string          `json:"error,omitempty"`
-}
-
-func (a *app) reportSigned(ctx context.Context, r *signRequest, hands *handSet, results []artifact.Result) error {
-	list := make([]signedFile, 0, len(results))
+// batchError is what the call ends with.
+func batchError(ctx context.Context, results []artifact.Result, a *app) error {
 	failed := 0
 	var cause error
 	for _, result := range results {
-		row := signedFile{
-			File: a.display(result.File), Kind: result.Kind, Status: result.Status, Key: hands.key(result.Kind).ID(),
-			SHA256: result.SHA256, Requests: result.Requests, Notes: result.Notes,
-		}
-		for _, output := range result.Outputs {
-			row.Outputs = append(row.Outputs, a.display(output))
-		}
 		if result.Err != nil {
-			row.Error = result.Err.Error()
 			failed, cause = failed+1, result.Err
 		}
-		list = append(list, row)
-	}
-	if err := a.writeManifest(r.manifest, list); err != nil {
-		return err
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -345,7 +356,7 @@ func (a *app) reportSigned(ctx context.Context, r *signRequest, hands *handSet, 
 	case failed == 0:
 		return nil
 	case len(results) == 1:
-		return withCode(failureCode(cause), fmt.Errorf("%s: %w", list[0].File, cause))
+		return withCode(failureCode(cause), fmt.Errorf("%s: %w", a.display(results[0].File), cause))
 	}
 	return withCode(exitIncomplete, fmt.Errorf("%d of %d files are not signed", failed, len(results)))
 }
@@ -355,24 +366,4 @@ func failureCode(err error) int {
 		return exitMissingTool
 	}
 	return exitCodeOf(err)
-}
-
-func (a *app) writeManifest(path string, list []signedFile) error {
-	if a.ui.json {
-		if err := a.ui.document(list); err != nil {
-			return err
-		}
-	}
-	if path == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		return err
-	}
-	data = append(data, '\n')
-	if err := replaceFile(a.absolute(path), data, 0o666&^umask()); err != nil {
-		return withHint(fmt.Errorf("writing the manifest %s: %w", filepath.Base(path), err), "--manifest names the file")
-	}
-	return nil
 }

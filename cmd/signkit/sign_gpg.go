@@ -19,8 +19,9 @@ type gpgPreparation struct {
 	watcher *gnupghome.Watcher // ends the homes where this process cannot
 }
 
-// prepareOpenPGP asks for the public key of a policy, once for all hands.
-func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key) (*gpgPreparation, error) {
+// prepareOpenPGP asks for the public key of a policy, once for all hands; public is the one that the
+// call names instead, or nil.
+func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key, public *pgpkey.Key) (*gpgPreparation, error) {
 	if err := gnupghome.CheckPrograms(); err != nil {
 		return nil, gpgHints(err)
 	}
@@ -32,9 +33,10 @@ func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key) (*gpgPrepar
 	if err != nil {
 		return nil, err
 	}
-	public, err := a.servicePublicKey(ctx, s)
-	if err != nil {
-		return nil, err
+	if public == nil {
+		if public, err = a.servicePublicKey(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	joined, err := a.join(s, public)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 // verifyRequest is what verify was asked: the flags.
 type verifyRequest struct {
 	publicKey, root, certificate, folder string
+	filesFrom                            string
 	timeStamp, cms, allowExpired         bool
 	timeout                              time.Duration
 }
@@ -28,10 +29,11 @@ func newVerifyCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE…",
 		Short: "Verify signed files with their own tools and public material alone",
-		Long: `Verify signed files: rpm, deb, jar, PE, MSI, CAB and PowerShell files, Release and
-repomd.xml, and anything else with the signature FILE.asc beside it (--cms: FILE.p7s). What
-kind a file is, its content tells; the judge is the kind's own tool: rpmkeys, debsig-verify,
-jarsigner, osslsigncode, gpgv, openssl. No credentials are needed and no request is made.
+		Long: `Verify signed files with the judge of their format, which their content tells:
+
+` + judgeTable() + `
+Signatures are looked for in the file or beside it, as signkit sign puts them there. No credentials
+are needed and no request is made.
 
 OpenPGP signatures count only from the keys in --public-key (signkit gpg export writes one), as
 long as those are neither revoked nor expired. Others must be those of --certificate, or of a
@@ -40,16 +42,11 @@ named, the answer says who signed, and is not "verified". Revocation of certific
 checked.`,
 		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
   signkit verify --root ca.pem --timestamp setup.exe`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			verifier, err := r.verifier(a)
-			if err != nil {
-				return err
-			}
-			return a.verifyFiles(cmd.Context(), &r, verifier, args)
-		},
+		Args: cobra.ArbitraryArgs, // a list may name all files
+		RunE: func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), &r, args) },
 	}
 	flags := cmd.Flags()
+	filesFlag(cmd, &r.filesFrom)
 	flags.StringVar(&r.publicKey, "public-key", "", "OpenPGP public keys in `FILE`")
 	flags.BoolVar(&r.allowExpired, "allow-expired", false, "OpenPGP keys count beyond their end, for archives")
 	flags.StringVar(&r.root, "root", "", "trust the certificates in `FILE` (PEM), all of them and no others")
@@ -62,30 +59,61 @@ checked.`,
 	return cmd
 }
 
-func (r *verifyRequest) verifier(a *app) (*artifact.Verifier, error) {
+// judgeTable is the part of the help that the rows of the table of formats give.
+func judgeTable() string {
+	var b strings.Builder
+	var rows [][]string
+	for _, f := range artifact.Formats() {
+		rows = append(rows, []string{"  " + f.Files, f.Judge})
+	}
+	writeTable(&b, nil, rows)
+	return b.String()
+}
+
+// verify verifies, and prints the document however that ends.
+func (a *app) verify(ctx context.Context, r *verifyRequest, args []string) error {
+	d := &verifyDocument{Version: documentVersion, Files: []verified{}, LeftOut: []leftOutFile{}}
+	err := a.verifyFiles(ctx, r, args, d)
+	if a.ui.json {
+		d.end(err, a)
+		return errors.Join(err, a.ui.document(d))
+	}
+	a.showVerified(d.Files)
+	return err
+}
+
+// verifier makes one that knows what the flags name. The caller calls end after its last use.
+func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verifier, end func(), err error) {
+	v := &artifact.Verifier{Limit: r.timeout, AllowExpired: r.allowExpired, TimeStamp: r.timeStamp, Environ: a.environ}
+	var removes []func()
+	end = func() {
+		for _, remove := range removes {
+			remove()
+		}
+	}
 	if r.timeout <= 0 {
-		return nil, usageError("--timeout %s: more than 0", r.timeout)
+		return nil, end, usageError("--timeout %s: more than 0", r.timeout)
 	}
-	v := &artifact.Verifier{
-		Limit: r.timeout, PublicKey: a.absolute(r.publicKey), AllowExpired: r.allowExpired, Roots: a.absolute(r.root), TimeStamp: r.timeStamp, Environ: a.environ,
-	}
-	for flag, path := range map[string]string{"--public-key": v.PublicKey, "--root": v.Roots} {
-		if path == "" {
-			continue
+	for _, input := range []struct {
+		flag, path string
+		kept       *string
+	}{{"--public-key", r.publicKey, &v.PublicKey}, {"--root", r.root, &v.Roots}} {
+		kept, remove, err := a.keepInput(ctx, input.path)
+		removes = append(removes, remove)
+		if err != nil {
+			return nil, end, withCode(exitUsage, fmt.Errorf("%s: %w", input.flag, err))
 		}
-		if _, err := os.ReadFile(path); err != nil {
-			return nil, withCode(exitUsage, fmt.Errorf("%s: %w", flag, err))
-		}
+		*input.kept = kept
 	}
 	if r.certificate == "" {
-		return v, nil
+		return v, end, nil
 	}
 	certificate, err := readCertificate(a.absolute(r.certificate))
 	if err != nil {
-		return nil, withCode(exitUsage, fmt.Errorf("--certificate: %w", err))
+		return nil, end, withCode(exitUsage, fmt.Errorf("--certificate: %w", err))
 	}
 	v.Chain = []*x509.Certificate{certificate}
-	return v, nil
+	return v, end, nil
 }
 
 // readCertificate returns the first certificate of a PEM file.
@@ -102,21 +130,56 @@ func readCertificate(path string) (*x509.Certificate, error) {
 	return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
 }
 
-// verified is one file's row, and its part of the JSON document.
+// verifyDocument is the JSON document of verify (docs/schemas/verify.schema.json).
+type verifyDocument struct {
+	Version int           `json:"version"`
+	Result  string        `json:"result"` // verified, not-compared or not-verified
+	Files   []verified    `json:"files"`
+	LeftOut []leftOutFile `json:"left_out"`
+	Error   string        `json:"error,omitempty"`
+}
+
+// verified is one file's row, and its part of the document.
 type verified struct {
 	File     string        `json:"file"`
-	Kind     artifact.Kind `json:"kind"`
+	Kind     artifact.Kind `json:"kind,omitempty"` // empty where it is not known
 	Verified bool          `json:"verified"`
 	SignedBy string        `json:"signed_by,omitempty"` // where nobody was named
 	Error    string        `json:"error,omitempty"`
 }
 
-func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, v *artifact.Verifier, files []string) error {
+func (d *verifyDocument) end(err error, a *app) {
+	for _, failed := range fileErrors(err) {
+		d.Files = append(d.Files, verified{File: a.display(failed.File), Error: failed.Error()})
+	}
+	switch {
+	case err == nil:
+		d.Result = "verified"
+	case exitCodeOf(err) == exitNotCompared:
+		d.Result = "not-compared"
+	default:
+		d.Result = "not-verified"
+	}
+	if err != nil {
+		d.Error = err.Error()
+	}
+}
+
+func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, args []string, d *verifyDocument) error {
+	v, end, err := r.verifier(ctx, a)
+	defer end()
+	if err != nil {
+		return err
+	}
+	files, err := a.namedFiles(ctx, r.filesFrom, args)
+	if err != nil {
+		return err
+	}
 	jobs, leftOut, err := a.planFiles(files, "", r.cms)
+	d.LeftOut = a.leftOutFiles(leftOut)
 	if err := withCode(exitUsage, errors.Join(err, asError(leftOut))); err != nil {
 		return err // whoever asks about a file wants an answer
 	}
-	results := make([]verified, 0, len(jobs))
 	var failures []error
 	for _, job := range jobs {
 		folder := filepath.Dir(job.File)
@@ -135,15 +198,12 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, v *artifact.Ver
 			}
 			failures = append(failures, err)
 		}
-		results = append(results, row)
-	}
-	if err := a.showVerified(results); err != nil {
-		return err
+		d.Files = append(d.Files, row)
 	}
 	if len(failures) == 0 {
 		return nil
 	}
-	return withCode(verifyCode(failures), fmt.Errorf("%d of %d files are not verified", len(failures), len(results)))
+	return withCode(verifyCode(failures), fmt.Errorf("%d of %d files are not verified", len(failures), len(jobs)))
 }
 
 // verifyCode: a bad signature weighs more than a tool that is not there, and that more than a
@@ -163,10 +223,7 @@ func verifyCode(failures []error) int {
 	return code
 }
 
-func (a *app) showVerified(results []verified) error {
-	if a.ui.json {
-		return a.ui.document(results)
-	}
+func (a *app) showVerified(results []verified) {
 	var rows [][]string
 	var colours []colour
 	for _, r := range results {
@@ -181,7 +238,6 @@ func (a *app) showVerified(results []verified) error {
 		colours = append(colours, paint)
 	}
 	a.ui.statusTable(rows, colours)
-	return nil
 }
 
 // asError makes one error of files that are left out; nil where there are none.
