@@ -92,3 +92,26 @@ func write(t *testing.T, path, content string) {
 		t.Fatal(err)
 	}
 }
+
+// TestEveryFormatSaysWhatPeopleNeedToKnow: a row without facts would leave holes in documentation, help and plans.
+func TestEveryFormatSaysWhatPeopleNeedToKnow(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range Formats() {
+		for what, text := range map[string]string{
+			"files": f.Files, "tool": f.Tool, "judge": f.Judge, "versions": f.Versions, "keys": f.Keys, "several": f.Several, "place": f.Place(),
+		} {
+			if text == "" || strings.HasSuffix(text, ".") || strings.ContainsAny(text, "\n|") {
+				t.Errorf("%s: %s is %q", f.Kind, what, text)
+			}
+		}
+		for _, tool := range []string{f.Tool, f.Judge} {
+			if packages[tool] == "" {
+				t.Errorf("%s: nobody knows which package has %s", f.Kind, tool)
+			}
+		}
+		if seen[f.Files] {
+			t.Errorf("%s: another format says of itself, too: %s", f.Kind, f.Files)
+		}
+		seen[f.Files] = true
+	}
+}

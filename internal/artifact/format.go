@@ -7,6 +7,8 @@
 // sign (OpenPGP), the others a key on a PKCS#11 token (X509).
 package artifact
 
+//go:generate go -C ../.. run ./scripts/formatspage
+
 import (
 	"context"
 	"strings"

@@ -31,7 +31,7 @@ var jarFormat = format{
 		Keys:      "RSA, ECDSA",
 		Several:   "kept, and ours is added",
 		TimeStamp: "RFC 3161",
-		Limits:    "Java reads manifests of signed archives up to 16 MB (8 MB in 11.0.20, 17.0.8)",
+		Limits:    "Java reads manifests and signature files up to 16 MB (8 MB in 11.0.20, 17.0.8 and 21.0.0)",
 	},
 	match:  isJar,
 	sign:   inPlace((*Signer).signJar),

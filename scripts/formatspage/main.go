@@ -1,0 +1,84 @@
+// Command formatspage writes docs/formats.md from the table of formats in internal/artifact. It is called from the repository's root:
+//
+//	formatspage
+//
+// A test beside it compares the page with the table.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"signkit/internal/artifact"
+)
+
+const file = "docs/formats.md"
+
+const head = `<!-- written by scripts/formatspage from the rows in internal/artifact; change it there, then: go generate ./internal/artifact -->
+
+# Formats
+
+What ` + "`signkit sign` and `signkit verify`" + ` know. A file's content decides which format it is of, and its name where the content
+cannot tell; ` + "`signkit sign --plan`" + ` shows it without signing. GPG keys are policies whose certificate is a GPG key, or others with
+` + "`--public-key`" + `; X.509 keys are policies with an X.509 certificate.
+
+`
+
+func main() {
+	if err := os.WriteFile(file, []byte(page(artifact.Formats())), 0o644); err != nil {
+		fmt.Fprintln(os.Stderr, "formatspage:", err)
+		os.Exit(1)
+	}
+}
+
+func page(formats []artifact.Format) string {
+	var b strings.Builder
+	b.WriteString(head)
+	rows := [][]string{{"format", "files", "key", "signed by", "verified by", "signature", "time-stamp"}}
+	for _, f := range formats {
+		key := "X.509"
+		if f.OpenPGP {
+			key = "GPG"
+		}
+		rows = append(rows, []string{"`" + string(f.Kind) + "`", f.Files, key, f.Tool, f.Judge, signature(f), orDash(f.TimeStamp)})
+	}
+	writeTable(&b, rows)
+	b.WriteString("\nWhat they need, and what they cannot do:\n\n")
+	rows = [][]string{{"format", "versions", "key types", "signatures of others", "limits"}}
+	for _, f := range formats {
+		rows = append(rows, []string{"`" + string(f.Kind) + "`", f.Versions, f.Keys, f.Several, orDash(f.Limits)})
+	}
+	writeTable(&b, rows)
+	b.WriteString("\nThe packages that bring the tools, release by release, are in [`images/matrix.json`](../images/matrix.json); what was run is in the\n" +
+		"[README](../README.md#what-was-really-run). A file of another format than these is signed with its own tool: see the [samples](../samples/).\n")
+	return b.String()
+}
+
+// signature says where it is, with file names as code.
+func signature(f artifact.Format) string {
+	if f.Embedded {
+		return f.Place()
+	}
+	return "`" + strings.Join(f.Beside, "`, `") + "` beside it"
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "–"
+	}
+	return text
+}
+
+// writeTable writes a table in Markdown; the first row is its head.
+func writeTable(b *strings.Builder, rows [][]string) {
+	for i, row := range rows {
+		for j := range row {
+			row[j] = strings.ReplaceAll(row[j], "|", `\|`)
+		}
+		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			fmt.Fprintln(b, "|"+strings.Repeat("---|", len(row)))
+		}
+	}
+}
