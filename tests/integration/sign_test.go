@@ -113,16 +113,18 @@ func (w *workplace) wantManifest(name string, want map[string]string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	var list []struct {
-		File, Status string
-		SHA256       string
-		Requests     []string `json:"signing_requests"`
+	var manifest struct {
+		Files []struct {
+			File, Status string
+			SHA256       string
+			Requests     []string `json:"signing_requests"`
+		}
 	}
-	if err := json.Unmarshal(text, &list); err != nil {
+	if err := json.Unmarshal(text, &manifest); err != nil {
 		w.Fatal(err)
 	}
 	got := map[string]string{}
-	for _, entry := range list {
+	for _, entry := range manifest.Files {
 		got[entry.File] = entry.Status
 		if entry.Status == "signed" && (len(entry.SHA256) != 64 || len(entry.Requests) == 0) {
 			w.Errorf("%s: no digest or no signing request in the manifest", entry.File)
