@@ -103,6 +103,9 @@ func (a *app) sign(ctx context.Context, r *signRequest, args []string) error {
 	d := &signDocument{Version: documentVersion, Files: []signedFile{}, LeftOut: []leftOutFile{}}
 	err := a.signFiles(ctx, r, args, d)
 	d.end(err, a)
+	if a.ui.json {
+		err = errors.Join(err, a.ui.document(d))
+	}
 	return errors.Join(err, a.writeManifest(r.manifest, d))
 }
 
@@ -112,13 +115,18 @@ func (a *app) signFiles(ctx context.Context, r *signRequest, args []string, d *s
 	if err != nil {
 		return err
 	}
+	if err := a.beginManifest(r.manifest, d); err != nil {
+		return err
+	}
 	if p.folder != "" {
 		if err := os.MkdirAll(p.folder, 0o777); err != nil {
 			return withCode(exitUsage, fmt.Errorf("--output: %w", err))
 		}
 	}
 	for _, file := range p.leftOut {
-		a.ui.note("left out: %s %s", a.display(file.File), file.Reason)
+		if !file.Expected {
+			a.ui.note("left out: %s %s", a.display(file.File), file.Reason)
+		}
 	}
 	hands, err := a.hands(ctx, r, p.jobs)
 	defer hands.close()

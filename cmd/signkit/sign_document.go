@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -90,18 +91,24 @@ func (d *signDocument) end(err error, a *app) {
 	default:
 		d.Result = "failed"
 	}
+	d.Error = ""
 	if err != nil {
 		d.Error = a.ui.redactor.Redact(err.Error())
 	}
 }
 
-// writeManifest writes the document to where the call wants it.
-func (a *app) writeManifest(path string, d *signDocument) error {
-	if a.ui.json {
-		if err := a.ui.document(d); err != nil {
-			return err
-		}
+// beginManifest lets the file say that nothing is signed, until something is: so it does after a call
+// that was killed, and a place that cannot be written to is known before a signature is asked for.
+func (a *app) beginManifest(path string, d *signDocument) error {
+	if info, err := os.Stat(a.absolute(path)); err == nil && !info.Mode().IsRegular() {
+		return nil // a pipe takes one document
 	}
+	d.Result, d.Error = "failed", "signing has not ended"
+	return a.writeManifest(path, d)
+}
+
+// writeManifest writes the document to the file that the call names, if it does.
+func (a *app) writeManifest(path string, d *signDocument) error {
 	if path == "" {
 		return nil
 	}

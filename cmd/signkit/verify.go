@@ -240,11 +240,13 @@ func (a *app) showVerified(results []verified) {
 	a.ui.statusTable(rows, colours)
 }
 
-// asError makes one error of files that are left out; nil where there are none.
+// asError makes one error of files that are left out unexpectedly; nil where there are none.
 func asError(leftOut []*artifact.LeftOutError) error {
 	var all error
 	for _, file := range leftOut {
-		all = errors.Join(all, file)
+		if !file.Expected {
+			all = errors.Join(all, file)
+		}
 	}
 	return all
 }

@@ -114,7 +114,11 @@ func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
 	if jobs := plan(t, "", first, first+".asc"); len(jobs) != 1 {
 		t.Errorf("a file and its signature are %d jobs", len(jobs))
 	}
-	if jobs, leftOut, err := Plan([]string{first + ".asc"}, "", false); err != nil || len(jobs) != 0 || len(leftOut) != 1 ||
+	if _, leftOut, err := Plan([]string{first, first + ".asc"}, "", false); err != nil || len(leftOut) != 1 || !leftOut[0].Expected ||
+		leftOut[0].Reason != "is the signature of x.bin, which is named, too" {
+		t.Errorf("a file and its signature: %v, %v", leftOut, err)
+	}
+	if jobs, leftOut, err := Plan([]string{first + ".asc"}, "", false); err != nil || len(jobs) != 0 || len(leftOut) != 1 || leftOut[0].Expected ||
 		!strings.Contains(leftOut[0].Error(), "name the file that is signed") {
 		t.Errorf("a signature without its file: %v, %v, %v", jobs, leftOut, err)
 	}

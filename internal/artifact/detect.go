@@ -18,6 +18,7 @@ var signatureEndings = []string{".asc", ".sig", ".gpg", ".p7s", ".p7b", ".pem", 
 // signature, a key or certificate, an index that another one covers.
 type LeftOutError struct {
 	File, Reason string
+	Expected     bool // nobody wonders: the signature of a file that is named, too
 }
 
 func (e *LeftOutError) Error() string { return e.File + " " + e.Reason }
@@ -30,7 +31,7 @@ func Detect(path string) (Kind, error) {
 		return "", err
 	}
 	name := filepath.Base(path)
-	leftOut := func(reason string) (Kind, error) { return "", &LeftOutError{path, reason} }
+	leftOut := func(reason string) (Kind, error) { return "", &LeftOutError{File: path, Reason: reason} }
 	switch {
 	case info.IsDir():
 		return leftOut("is a folder; name the files in it")

@@ -49,8 +49,8 @@ func (j Job) Outputs(folder string) []string {
 }
 
 // Plan resolves and recognises files before anything is signed. A file named twice is one
-// job. A detached signature is dropped where its file is named, too: dist/* holds both from the second run on. What nobody
-// means to sign is left out, with the reason. With cms, what is for no other tool gets a detached CMS
+// job. What nobody means to sign is left out, with the reason; that is expected of a detached signature
+// whose file is named, too: dist/* holds both from the second run on. With cms, what is for no other tool gets a detached CMS
 // signature. folder is that of the results, or empty: two files must not become one there.
 // The error is a *FileError, or several joined.
 func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftOutError, err error) {
@@ -70,7 +70,12 @@ func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftO
 	}
 	names := map[string]string{}
 	for _, resolved := range paths {
-		if slices.Contains(paths, fileSigned(resolved)) || slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
+		if slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
+			continue
+		}
+		if signed := fileSigned(resolved); slices.Contains(paths, signed) {
+			reason := "is the signature of " + filepath.Base(signed) + ", which is named, too"
+			leftOut = append(leftOut, &LeftOutError{File: resolved, Reason: reason, Expected: true})
 			continue
 		}
 		kind, err := Detect(resolved)
