@@ -69,14 +69,15 @@ func scriptDocument(ts *testscript.TestScript, neg bool, args []string) {
 func TestSchemasTellDocumentsApart(t *testing.T) {
 	const signed = `{"version":1,"result":"signed","files":[{"file":"a","kind":"rpm","status":"signed","key":"p/k","outputs":["a"],"sha256":"` +
 		"0123456789012345678901234567890123456789012345678901234567890123" + `"}],"left_out":[]}`
-	const planned = `{"version":1,"result":"planned","keys":[],"files":[{"file":"a","kind":"rpm","key_type":"openpgp","tool":"rpmsign","outputs":["a"]}],"left_out":[]}`
+	const planned = `{"version":1,"result":"planned","keys":[],"left_out":[],"files":[` +
+		`{"file":"a","kind":"rpm","key_type":"openpgp","tool":"rpmsign","outputs":["a"]}]}`
 	const verified = `{"version":1,"result":"verified","files":[{"file":"a","kind":"rpm","verified":true}],"left_out":[]}`
 	tests := []struct {
 		schema, document string
 		edits            []string // old, new: each makes it wrong
 	}{
-		{"sign-manifest", signed, []string{`"version":1`, `"version":2`, `"key":"p/k",`, ``, `"status":"signed"`, `"status":"failed"`, `,"left_out":[]`, ``,
-			`"result":"signed"`, `"result":"ok"`, `"sha256":"0`, `"sha256":"`, `"file":"a"`, `"name":"a"`}},
+		{"sign-manifest", signed, []string{`"version":1`, `"version":2`, `"key":"p/k",`, ``, `"status":"signed"`, `"status":"failed"`,
+			`,"left_out":[]`, ``, `"result":"signed"`, `"result":"ok"`, `"sha256":"0`, `"sha256":"`, `"file":"a"`, `"name":"a"`}},
 		{"sign-plan", planned, []string{`"keys":[],`, ``, `"tool":"rpmsign",`, ``, `"openpgp"`, `"gpg"`, `"result":"planned"`, `"result":"signed"`}},
 		{"verify", verified, []string{`"verified":true`, `"verified":false`, `"kind":"rpm",`, ``, `"left_out":[]`, `"left_out":[{"file":"b"}]`}},
 	}

@@ -25,6 +25,11 @@ cannot tell; ` + "`signkit sign --plan`" + ` shows it without signing. GPG keys 
 
 `
 
+const foot = `
+The packages that bring the tools, release by release, are in [images/matrix.json](../images/matrix.json); what was run is in the
+[README](../README.md#what-was-really-run). What these do not cover, the tools do by themselves: see the [samples](../samples/).
+`
+
 func main() {
 	if err := os.WriteFile(file, []byte(page(artifact.Formats())), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, "formatspage:", err)
@@ -41,17 +46,16 @@ func page(formats []artifact.Format) string {
 		if f.OpenPGP {
 			key = "GPG"
 		}
-		rows = append(rows, []string{"`" + string(f.Kind) + "`", f.Files, key, f.Tool, f.Judge, signature(f), orDash(f.TimeStamp)})
+		rows = append(rows, []string{code(f.Kind), f.Files, key, f.Tool, f.Judge, signature(f), orDash(f.TimeStamp)})
 	}
 	writeTable(&b, rows)
 	b.WriteString("\nWhat they need, and what they cannot do:\n\n")
 	rows = [][]string{{"format", "versions", "key types", "signatures of others", "limits"}}
 	for _, f := range formats {
-		rows = append(rows, []string{"`" + string(f.Kind) + "`", f.Versions, f.Keys, f.Several, orDash(f.Limits)})
+		rows = append(rows, []string{code(f.Kind), f.Versions, f.Keys, f.Several, orDash(f.Limits)})
 	}
 	writeTable(&b, rows)
-	b.WriteString("\nThe packages that bring the tools, release by release, are in [`images/matrix.json`](../images/matrix.json); what was run is in the\n" +
-		"[README](../README.md#what-was-really-run). A file of another format than these is signed with its own tool: see the [samples](../samples/).\n")
+	b.WriteString(foot)
 	return b.String()
 }
 
@@ -62,6 +66,8 @@ func signature(f artifact.Format) string {
 	}
 	return "`" + strings.Join(f.Beside, "`, `") + "` beside it"
 }
+
+func code(kind artifact.Kind) string { return "`" + string(kind) + "`" }
 
 func orDash(text string) string {
 	if text == "" {
