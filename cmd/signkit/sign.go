@@ -30,6 +30,7 @@ type signRequest struct {
 	force, cms bool
 	strict     bool
 	plan       bool
+	lists      artifact.Lists
 }
 
 func newSignCommand(a *app) *cobra.Command {
@@ -46,6 +47,10 @@ named with --public-key. Each result is verified with the tool's own verifier be
 file. What the key has signed already is left alone. Folders, empty files, signatures and keys are
 left out with a line each, or refused with --strict. The exit code is 0 only if all other files are
 signed and verified; the manifest is written however it ends. --plan shows what would be done.
+
+Lists of checksums (SHA256SUMS, app.sha256, checksums.txt …) are signed last, since signing changes
+files that they list, and only if they are true then and all that they list is signed. With
+--update-checksums they are brought up to date first. With --output a list goes into the folder, too.
 
 SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`,
 		Example: `  signkit sign --key my-project/gpg-release dist/*.rpm
@@ -73,6 +78,8 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 	flags.BoolVar(&r.cms, "cms", false, "detached CMS signatures for files of no special kind")
 	flags.StringVar(&r.root, "root", "", "check new signatures against the roots in `FILE` (PEM) instead of the system's")
 	flags.StringVar(&r.manifest, "manifest", "", "write files, digests, keys and signing requests to `FILE` (JSON)")
+	flags.BoolVar(&r.lists.Update, "update-checksums", false, "bring lists of checksums up to date before they are signed")
+	ignoreMissingFlag(flags, &r.lists)
 	a.jsonFlag(cmd)
 	if err := cmd.RegisterFlagCompletionFunc("key", a.completeKeys); err != nil {
 		panic(err) // the flag is not there: a mistake in the lines above
@@ -198,8 +205,8 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 		return set, err
 	}
 	prototype := artifact.Hand{
-		Signer:   &artifact.Signer{Replace: r.force, Limit: r.timeout + signpath.LongestCall(cfg.Timeouts)},
-		Verifier: &artifact.Verifier{Limit: r.timeout},
+		Signer:   &artifact.Signer{Replace: r.force, Lists: r.lists, Limit: r.timeout + signpath.LongestCall(cfg.Timeouts)},
+		Verifier: &artifact.Verifier{Lists: r.lists, Limit: r.timeout},
 	}
 	if needX509 {
 		if err := a.prepareX509(ctx, set, &prototype); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"signkit/internal/artifact"
 )
@@ -22,6 +23,7 @@ type verifyRequest struct {
 	filesFrom                            string
 	timeStamp, cms, allowExpired         bool
 	timeout                              time.Duration
+	lists                                artifact.Lists
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -39,7 +41,10 @@ OpenPGP signatures count only from the keys in --public-key (signkit gpg export 
 long as those are neither revoked nor expired. Others must be those of --certificate, or of a
 certificate that leads to one of --root; what the machine trusts does not count. Where nobody is
 named, the answer says who signed, and is not "verified". Revocation of certificates is not
-checked.`,
+checked.
+
+Release, repomd.xml and lists of checksums (SHA256SUMS, app.sha256,
+checksums.txt …) are verified with the files that they list.`,
 		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
   signkit verify --root ca.pem --timestamp setup.exe`,
 		Args: cobra.ArbitraryArgs, // a list may name all files
@@ -55,8 +60,14 @@ checked.`,
 	flags.BoolVar(&r.timeStamp, "timestamp", false, "demand a time-stamp where the format has one")
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit, "end tools that take longer than `DURATION` for a file")
 	flags.BoolVar(&r.cms, "cms", false, "verify FILE.p7s (CMS) of files of no special kind")
+	ignoreMissingFlag(flags, &r.lists)
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// ignoreMissingFlag is called as that of sha256sum, which does the same.
+func ignoreMissingFlag(flags *pflag.FlagSet, lists *artifact.Lists) {
+	flags.BoolVar(&lists.IgnoreMissing, "ignore-missing", false, "pass over files that are not there in lists of checksums")
 }
 
 // judgeTable is the part of the help that the rows of the table of formats give.
@@ -84,7 +95,7 @@ func (a *app) verify(ctx context.Context, r *verifyRequest, args []string) error
 
 // verifier makes one that knows what the flags name. The caller calls end after its last use.
 func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verifier, end func(), err error) {
-	v := &artifact.Verifier{Limit: r.timeout, AllowExpired: r.allowExpired, TimeStamp: r.timeStamp, Environ: a.environ}
+	v := &artifact.Verifier{Limit: r.timeout, AllowExpired: r.allowExpired, TimeStamp: r.timeStamp, Environ: a.environ, Lists: r.lists}
 	var removes []func()
 	end = func() {
 		for _, remove := range removes {

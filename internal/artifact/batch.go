@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -36,6 +37,8 @@ type Result struct {
 	Requests []string // ids of the service's signing requests, where its log tells
 	Notes    []string // what else whoever signed it should know
 	Err      error    // of one that failed or was not reached
+
+	content string // where what is signed lies now
 }
 
 // Hand is one pair of hands of a batch: it does one job after the other.
@@ -53,42 +56,56 @@ type Batch struct {
 	Done   func(Result) // called for each, one at a time, in the order of ending; may be nil
 }
 
-// Run signs every file, in any order, and returns the results in the order of the jobs. Each
-// result has been verified before it takes its name, in one step; a file that fails stays as
-// it was. After ctx has ended the rest is not reached, with its error.
+// Run signs every file and returns the results in the order of the jobs. What a list names is done
+// before the list is; the rest is done in any order. Each result has been verified before it takes
+// its name, in one step; a file that fails stays as it was, and a list of it, too. After ctx has
+// ended the rest is not reached, with its error.
 func (b *Batch) Run(ctx context.Context, jobs []Job) []Result {
 	results := make([]Result, len(jobs))
+	order := arrange(jobs)
+	for _, stage := range order.stages {
+		b.stage(stage, func(hand *Hand, i int) Result {
+			result := Result{Job: jobs[i], Status: Failed}
+			if result.Err = ctx.Err(); result.Err != nil {
+				result.Status = NotReached
+			} else if result.Err = order.missed(i, results); result.Err == nil {
+				b.one(ctx, hand, &result, order.made(i, results))
+			}
+			results[i] = result
+			return result
+		})
+	}
+	return results
+}
+
+// stage does some jobs, one at a time with each pair of hands.
+func (b *Batch) stage(jobs []int, do func(hand *Hand, i int) Result) {
 	next := make(chan int)
 	var workers sync.WaitGroup
 	var done sync.Mutex
 	for _, hand := range b.Hands {
 		workers.Go(func() {
 			for i := range next {
-				results[i] = b.one(ctx, hand, jobs[i])
+				result := do(hand, i)
 				if b.Done != nil {
 					done.Lock()
-					b.Done(results[i])
+					b.Done(result)
 					done.Unlock()
 				}
 			}
 		})
 	}
-	for i := range jobs {
+	for _, i := range jobs {
 		next <- i
 	}
 	close(next)
 	workers.Wait()
-	return results
 }
 
-func (b *Batch) one(ctx context.Context, hand *Hand, job Job) Result {
-	result := Result{Job: job, Status: Failed}
-	if result.Err = ctx.Err(); result.Err != nil {
-		result.Status = NotReached
-		return result
-	}
+// one does a job. made is what those have made whose files it lists.
+func (b *Batch) one(ctx context.Context, hand *Hand, result *Result, made map[string]string) {
 	hand.Log.mark()
-	skipped, err := b.sign(ctx, hand, &result)
+	skipped, err := b.sign(ctx, b.forLists(hand, result, made), result)
 	records := hand.Log.since()
 	result.Requests = records.requests()
 	switch {
@@ -99,7 +116,21 @@ func (b *Batch) one(ctx context.Context, hand *Hand, job Job) Result {
 	default:
 		result.Status = Signed
 	}
-	return result
+}
+
+// forLists are the hand's signer and verifier for one file: what it lists is looked for among the
+// results of this call, then in the folder of results, then beside it.
+func (b *Batch) forLists(hand *Hand, result *Result, made map[string]string) *Hand {
+	signer, verifier := *hand.Signer, *hand.Verifier
+	folders := []string{filepath.Dir(result.File)}
+	if b.Folder != "" {
+		folders = []string{b.Folder, folders[0]}
+	}
+	for _, lists := range []*Lists{&signer.Lists, &verifier.Lists} {
+		lists.folders, lists.results = folders, made
+	}
+	signer.Lists.note = func(text string) { result.Notes = append(result.Notes, text) }
+	return &Hand{Signer: &signer, Verifier: &verifier, Log: hand.Log}
 }
 
 func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped bool, err error) {
@@ -112,12 +143,18 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if err != nil {
 		return false, err
 	}
+	list, err := kind.list(file)
+	if err != nil {
+		return false, err
+	}
+	// The folder of the results holds what is signed inside, and lists, which may say what those are now.
+	moves := b.Folder != "" && (kind.Embedded() || list != nil)
+	own := Output{file, filepath.Base(file)}
 	if !b.Force && hand.Verifier.Verify(ctx, kind, file, folder) == nil {
-		// The folder of the results holds this file, too, and not what another one left there.
-		if b.Folder != "" && kind.Embedded() {
-			err = place(ctx, []Output{{file, filepath.Base(file)}}, before, folder)
+		if moves { // and not what another call left there
+			err = place(ctx, []Output{own}, before, folder)
 		}
-		return true, errors.Join(err, describe(ctx, result, folder))
+		return true, errors.Join(err, describe(ctx, result, folder, moves))
 	}
 	// Tools work on copies in a folder of our own, where no name of theirs or of the user's matters.
 	work, err := os.MkdirTemp("", "signkit-work-")
@@ -129,10 +166,14 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if err != nil {
 		return false, err
 	}
-	signed := file
-	if kind.Embedded() {
-		signed = outputs[0].Path
+	if moves && !slices.ContainsFunc(outputs, own.sameName) {
+		outputs = append(outputs, own)
 	}
+	signed := file
+	if i := slices.IndexFunc(outputs, own.sameName); i >= 0 {
+		signed = outputs[i].Path
+	}
+	hand.Verifier.Lists.checked = true // by the signer, a moment ago
 	if err := hand.Verifier.Verify(ctx, kind, signed, work); err != nil {
 		return false, fmt.Errorf("verifying the new signature: %w", err)
 	}
@@ -142,7 +183,7 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if links := linksOf(before.info); links > 1 && b.Folder == "" && kind.Embedded() {
 		result.Notes = append(result.Notes, fmt.Sprintf("the file had %d names; the others keep the unsigned content", links))
 	}
-	return false, describe(ctx, result, folder)
+	return false, describe(ctx, result, folder, signed != file)
 }
 
 func linksOf(info os.FileInfo) uint64 {
@@ -152,14 +193,15 @@ func linksOf(info os.FileInfo) uint64 {
 	return 1
 }
 
-// describe notes the files that carry the signature, and the digest of what is signed.
-func describe(ctx context.Context, result *Result, folder string) error {
+// describe notes the files that carry the signature, and the digest of what is signed. moved: that
+// is a new file in the folder.
+func describe(ctx context.Context, result *Result, folder string, moved bool) error {
 	result.Outputs = result.Job.Outputs(folder)
-	content := result.File
-	if result.Kind.Embedded() {
-		content = result.Outputs[0]
+	result.content = result.File
+	if moved {
+		result.content = filepath.Join(folder, filepath.Base(result.File))
 	}
-	sum, err := digest(ctx, content)
+	sum, err := digest(ctx, result.content)
 	result.SHA256 = sum
 	return err
 }

@@ -18,11 +18,15 @@ var cmsFormat = format{
 		Versions: "OpenSSL 1.1.1 or later, with libp11's engine or pkcs11-provider",
 		Keys:     "RSA, ECDSA",
 		Several:  "replaced",
+		Limits:   "as for `file`",
 	},
-	beside: func(name string) []string { return []string{name + ".p7s"} },
-	sign:   (*Signer).signCMS,
-	verify: verification.verifyCMS,
+	beside: cmsBeside,
+	lists:  checksumList,
+	sign:   signsList(cmsBeside, (*Signer).signCMS),
+	verify: verifiesList(cmsBeside, verification.verifyCMS),
 }
+
+func cmsBeside(name string) []string { return []string{name + ".p7s"} }
 
 // signCMS makes a detached signature in DER with the signer's certificates (RFC 5652).
 func (s *Signer) signCMS(ctx context.Context, file, dir string) ([]Output, error) {

@@ -13,12 +13,14 @@ var plainFormat = format{
 		Versions: "GnuPG 2.2 or later",
 		Keys:     "RSA, ECDSA",
 		Several:  "replaced",
+		Limits:   "the files that a list of checksums names must be there and as listed",
 	},
 	beside:  armorBeside,
 	match:   func(*candidate) bool { return true },
-	sign:    (*Signer).signDetached,
+	lists:   checksumList,
+	sign:    signsList(armorBeside, (*Signer).signDetached),
 	signers: verification.detachedSigners,
-	verify:  verification.verifyDetached,
+	verify:  verifiesList(armorBeside, verification.verifyDetached),
 }
 
 // armorBeside: gpg's own name for an armored signature.

@@ -89,6 +89,10 @@ type format struct {
 	// match reports whether a file is of this format; nil where it is signed so only on request.
 	match func(c *candidate) bool
 
+	// lists reads what a file lists of others, whose digests change when those are signed; it is nil for
+	// a file that lists none. nil where no file of the kind does.
+	lists func(path string) (*listing, error)
+
 	// sign puts what it made into the empty folder dir and leaves the file alone.
 	sign func(s *Signer, ctx context.Context, file, dir string) ([]Output, error)
 
@@ -124,3 +128,11 @@ func (k Kind) Tool() string { return k.format().facts.Tool }
 
 // Embedded reports whether signing changes the file itself, and not just adds another.
 func (k Kind) Embedded() bool { return k.format().embedded }
+
+// list is what a file lists of others; nil for a file that lists none.
+func (k Kind) list(path string) (*listing, error) {
+	if lists := k.format().lists; lists != nil {
+		return lists(path)
+	}
+	return nil, nil
+}

@@ -1,15 +1,14 @@
 package artifact
 
 import (
+	"context"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -33,8 +32,8 @@ var listHashes = map[string]func() hash.Hash{
 // checkListed compares a file below root with its digest in a list: a *StaleError where it is
 // another. A file that is not there is one that wraps os.ErrNotExist.
 func checkListed(root *os.Root, name, kind, sum string) error {
-	make := listHashes[strings.ToLower(kind)]
-	if make == nil {
+	kind = strings.ToLower(kind)
+	if listHashes[kind] == nil {
 		return fmt.Errorf("%s is listed with the unknown digest %s", strconv.QuoteToGraphic(name), strconv.QuoteToGraphic(kind))
 	}
 	file, err := root.Open(name)
@@ -45,11 +44,11 @@ func checkListed(root *os.Root, name, kind, sum string) error {
 		return err
 	}
 	defer file.Close()
-	digest := make()
-	if _, err := io.Copy(digest, file); err != nil {
+	m, err := measure(context.Background(), file, []string{kind})
+	if err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	if !strings.EqualFold(hex.EncodeToString(digest.Sum(nil)), sum) {
+	if !strings.EqualFold(m.sums[kind], sum) {
 		return &StaleError{strconv.QuoteToGraphic(name) + " is not the file that is listed"}
 	}
 	return nil

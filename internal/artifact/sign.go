@@ -14,6 +14,7 @@ type Signer struct {
 	X509    *X509
 	Environ []string // of the tools, as os.Environ
 	Replace bool     // take other signatures away first, where the format can hold several
+	Lists   Lists
 
 	// Limit is how long the tools may take for one file, the service's answers included; 0: as long as they want.
 	Limit time.Duration
@@ -24,6 +25,8 @@ type Signer struct {
 type Output struct {
 	Path, Name string
 }
+
+func (o Output) sameName(other Output) bool { return o.Name == other.Name }
 
 // Sign signs the file and puts what it made into the folder dir, which must be empty. The
 // file itself is not touched. Nothing is verified yet: see Verifier.

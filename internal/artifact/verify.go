@@ -19,6 +19,7 @@ type Verifier struct {
 	TimeStamp    bool                // a time-stamp must be there where the format has room for one
 	Environ      []string
 	Limit        time.Duration // how long the tools may take for one file; 0: as long as they want
+	Lists        Lists
 }
 
 // ErrUnsigned is the error for a file that carries no signature at all.
