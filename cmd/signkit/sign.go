@@ -51,6 +51,7 @@ signed and verified; the manifest is written however it ends. --plan shows what 
 Lists of checksums (SHA256SUMS, app.sha256, checksums.txt …) are signed last, since signing changes
 files that they list, and only if they are true then and all that they list is signed. With
 --update-checksums they are brought up to date first. With --output a list goes into the folder, too.
+A .changes or .buildinfo of Debian is brought up to date for all that the call signs.
 
 SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`,
 		Example: `  signkit sign --key my-project/gpg-release dist/*.rpm

@@ -43,7 +43,7 @@ certificate that leads to one of --root; what the machine trusts does not count.
 named, the answer says who signed, and is not "verified". Revocation of certificates is not
 checked.
 
-Release, repomd.xml and lists of checksums (SHA256SUMS, app.sha256,
+Release, repomd.xml, .changes, .buildinfo, .dsc, and lists of checksums (SHA256SUMS, app.sha256,
 checksums.txt …) are verified with the files that they list.`,
 		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
   signkit verify --root ca.pem --timestamp setup.exe`,
@@ -67,7 +67,7 @@ checksums.txt …) are verified with the files that they list.`,
 
 // ignoreMissingFlag is called as that of sha256sum, which does the same.
 func ignoreMissingFlag(flags *pflag.FlagSet, lists *artifact.Lists) {
-	flags.BoolVar(&lists.IgnoreMissing, "ignore-missing", false, "pass over files that are not there in lists of checksums")
+	flags.BoolVar(&lists.IgnoreMissing, "ignore-missing", false, "pass over files that are not there in lists of checksums and in .changes, .buildinfo and .dsc")
 }
 
 // judgeTable is the part of the help that the rows of the table of formats give.

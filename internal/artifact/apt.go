@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 )
 
 var aptReleaseFormat = format{
@@ -92,12 +91,9 @@ func checkInRelease(path string, release []byte) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----\n")) {
-		return errors.New("InRelease does not begin with a clear-signed message")
-	}
-	block, rest := clearsign.Decode(data)
-	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
-		return errors.New("InRelease is more than one clear-signed message")
+	block, err := clearSigned(data)
+	if err != nil {
+		return fmt.Errorf("InRelease %w", err)
 	}
 	// A clear-signed text loses the blanks at the ends of its lines (RFC 4880, section 7.1).
 	if trimLines(string(block.Plaintext)) != trimLines(string(release)) {

@@ -147,7 +147,7 @@ func TestPlanRefusesBeforeAnythingIsSigned(t *testing.T) {
 // TestPlannedOutputsAreThoseOfTheBatch: a plan names the files that signing makes.
 func TestPlannedOutputsAreThoseOfTheBatch(t *testing.T) {
 	for kind, want := range map[Kind][]string{
-		Deb: {"a"}, Jar: {"a"}, AptRelease: {"InRelease", "Release.gpg"}, YumIndex: {"a.asc"}, Plain: {"a.asc"}, CMS: {"a.p7s"},
+		Deb: {"a"}, Jar: {"a"}, AptRelease: {"InRelease", "Release.gpg"}, YumIndex: {"a.asc"}, DebianUpload: {"a"}, Plain: {"a.asc"}, CMS: {"a.p7s"},
 	} {
 		for folder, prefix := range map[string]string{"": "/in", "/out": "/out"} {
 			got := Job{"/in/a", kind}.Outputs(folder)

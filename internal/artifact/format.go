@@ -19,14 +19,15 @@ type Kind string
 
 // The kinds, named as users know them.
 const (
-	RPM          Kind = "rpm"          // signature in the package's header
-	Deb          Kind = "deb"          // signature as a member of the archive
-	Jar          Kind = "jar"          // signature under META-INF
-	Authenticode Kind = "authenticode" // PE, MSI, CAB, PowerShell: signature inside
-	AptRelease   Kind = "apt-release"  // Release of an apt repository: InRelease and Release.gpg
-	YumIndex     Kind = "yum-index"    // repomd.xml of a yum repository: repomd.xml.asc
-	Plain        Kind = "file"         // anything else: detached OpenPGP signature, FILE.asc
-	CMS          Kind = "cms"          // anything, when asked for: detached CMS signature, FILE.p7s
+	RPM          Kind = "rpm"           // signature in the package's header
+	Deb          Kind = "deb"           // signature as a member of the archive
+	Jar          Kind = "jar"           // signature under META-INF
+	Authenticode Kind = "authenticode"  // PE, MSI, CAB, PowerShell: signature inside
+	AptRelease   Kind = "apt-release"   // Release of an apt repository: InRelease and Release.gpg
+	YumIndex     Kind = "yum-index"     // repomd.xml of a yum repository: repomd.xml.asc
+	DebianUpload Kind = "debian-upload" // .changes, .buildinfo, .dsc: clear-signed in their place
+	Plain        Kind = "file"          // anything else: detached OpenPGP signature, FILE.asc
+	CMS          Kind = "cms"           // anything, when asked for: detached CMS signature, FILE.p7s
 )
 
 // Facts are what people need to know of a format: docs/formats.md, the help of signkit sign and
@@ -106,7 +107,7 @@ type format struct {
 
 // formats in the order in which a file is compared with them. The last takes anything.
 var formats = []format{
-	rpmFormat, debFormat, jarFormat, authenticodeFormat, aptReleaseFormat, yumIndexFormat, cmsFormat, plainFormat,
+	rpmFormat, debFormat, jarFormat, authenticodeFormat, aptReleaseFormat, yumIndexFormat, uploadFormat, cmsFormat, plainFormat,
 }
 
 // format is the kind's row; the zero value for a kind that does not exist.

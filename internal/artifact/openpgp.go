@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"signkit/internal/pgpkey"
@@ -169,4 +170,16 @@ func checkDetached(path string) error {
 			return fmt.Errorf("%s is no signature of the file's octets", filepath.Base(path))
 		}
 	}
+}
+
+// clearSigned takes a text that is one clear-signed message and nothing else.
+func clearSigned(data []byte) (*clearsign.Block, error) {
+	if !bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----\n")) {
+		return nil, errors.New("does not begin with a clear-signed message")
+	}
+	block, rest := clearsign.Decode(data)
+	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("is more than one clear-signed message, or a damaged one")
+	}
+	return block, nil
 }

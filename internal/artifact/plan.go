@@ -51,7 +51,8 @@ func (j Job) Outputs(folder string) []string {
 // Plan resolves and recognises files before anything is signed. A file named twice is one
 // job. What nobody means to sign is left out, with the reason; that is expected of a detached signature
 // whose file is named, too: dist/* holds both from the second run on. With cms, what is for no other tool gets a detached CMS
-// signature. folder is that of the results, or empty: two files must not become one there.
+// signature. A .changes or .buildinfo brings those of Debian's control files that it lists.
+// folder is that of the results, or empty: two files must not become one there.
 // The error is a *FileError, or several joined.
 func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftOutError, err error) {
 	var problems []error
@@ -69,7 +70,7 @@ func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftO
 		paths = append(paths, resolved)
 	}
 	names := map[string]string{}
-	for _, resolved := range paths {
+	for _, resolved := range withUploadParts(paths) {
 		if slices.ContainsFunc(jobs, func(j Job) bool { return j.File == resolved }) {
 			continue
 		}
