@@ -21,7 +21,7 @@ case ${SIGNKIT_PREPARE:-yes} in
   *) say "SIGNKIT_PREPARE is \"$SIGNKIT_PREPARE\"; it can be yes (the default) or no"; exit 2 ;;
 esac
 
-engine=no unit="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent gnupg-pkcs11-scd dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb"
+engine=no unit="go gcc musl-gcc valgrind pkcs11-tool p11tool openssl openssl-pkcs11 javac modutil nginx python3-venv gpg gpg-agent gnupg-pkcs11-scd dash softhsm2-util rpmbuild debsigs debsig-verify dpkg-deb dscverify"
 case $job in
   build) tools="go python3-venv" ;;
   unit) tools=$unit ;;
@@ -73,6 +73,7 @@ package() { # package TOOL: the Debian packages that bring it
     modutil) echo libnss3-tools ;;
     rpmbuild) echo rpm ;;
     dpkg-deb) echo dpkg ;;
+    dscverify) echo devscripts ;;
     *) echo "$1" ;;
   esac
 }
