@@ -337,6 +337,7 @@ func (a *app) hand(ctx context.Context, set *handSet, prototype artifact.Hand, o
 	}
 	set.cleanups = append(set.cleanups, func() { os.RemoveAll(folder) })
 	folder = a.absolute(folder)
+	verifier.Cache = folder
 	environ := withRecords(a.environ, folder)
 	if openPGP != nil {
 		home, end, err := a.openPGPHome(ctx, openPGP, folder)

@@ -105,6 +105,12 @@ func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verif
 	if r.timeout <= 0 {
 		return nil, end, usageError("--timeout %s: more than 0", r.timeout)
 	}
+	cache, err := os.MkdirTemp(a.environment("TMPDIR"), "signkit-")
+	if err != nil {
+		return nil, end, fmt.Errorf("making a folder to work in (TMPDIR names another place): %w", err)
+	}
+	removes = append(removes, func() { os.RemoveAll(cache) })
+	v.Cache = a.absolute(cache)
 	for _, input := range []struct {
 		flag, path string
 		kept       *string

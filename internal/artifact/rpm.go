@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -67,23 +68,9 @@ func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
 // rpm uses a package database of its own that knows this one key. rpmkeys takes unsigned
 // packages, so its words count, not only its exit status.
 func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
-	db := v.path("rpm")
-	keys, err := v.keys()
+	db, err := v.rpmDatabase(ctx)
 	if err != nil {
 		return err
-	}
-	for i, key := range keys {
-		armored, err := key.Armor()
-		if err != nil {
-			return err
-		}
-		file := v.path(fmt.Sprintf("key-%d.asc", i))
-		if err := os.WriteFile(file, armored, 0o600); err != nil {
-			return err
-		}
-		if _, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--import", file); err != nil {
-			return err
-		}
 	}
 	report, err := v.checksig(ctx, db, file)
 	if _, missing := errors.AsType[*MissingToolError](err); missing {
@@ -106,6 +93,40 @@ func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 		return ErrUnsigned
 	}
 	return err
+}
+
+// rpmDatabase is a package database that knows the keys that count, and nothing else.
+func (v verification) rpmDatabase(ctx context.Context) (string, error) {
+	keys, err := v.keys()
+	if err != nil {
+		return "", err
+	}
+	files, sum := make([]string, len(keys)), sha256.New()
+	for i, key := range keys {
+		armored, err := key.Armor()
+		if err != nil {
+			return "", err
+		}
+		files[i] = v.path(fmt.Sprintf("key-%d.asc", i))
+		if err := os.WriteFile(files[i], armored, 0o600); err != nil {
+			return "", err
+		}
+		sum.Write(armored)
+	}
+	db := v.path("rpm")
+	if v.Cache != "" { // an import takes longer than the verification: rpm syncs its database to the disk
+		db = filepath.Join(v.Cache, fmt.Sprintf("rpm-%x", sum.Sum(nil)))
+	}
+	complete := db + ".complete"
+	if _, err := os.Stat(complete); err == nil {
+		return db, nil
+	}
+	for _, file := range files {
+		if _, err := run(ctx, v.environment(), "", "rpmkeys", "--dbpath", db, "--import", file); err != nil {
+			return "", err
+		}
+	}
+	return db, os.WriteFile(complete, nil, 0o600)
 }
 
 // checksig lets rpmkeys report on a package. What it reports begins with the package's name, so

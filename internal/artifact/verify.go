@@ -18,6 +18,7 @@ type Verifier struct {
 	Chain        []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to Roots
 	TimeStamp    bool                // a time-stamp must be there where the format has room for one
 	Environ      []string
+	Cache        string        // folder for what is made once and serves for many files, one at a time; empty: nothing is kept
 	Limit        time.Duration // how long the tools may take for one file; 0: as long as they want
 	Lists        Lists
 }
