@@ -55,12 +55,14 @@ func TestPlanAsksNobody(t *testing.T) {
 		"SIGNPATH_API_URL=" + address, "SIGNPATH_ORGANIZATION_ID=8f2a6c3e-5f37-4cf5-a3ee-6d0e2a3f9f10", "SIGNPATH_API_TOKEN=never-sent-anywhere",
 		"SIGNPATH_PROJECT_SLUG=demo", "SIGNPATH_SIGNING_POLICY_SLUG=rsa-3072", "SIGNKIT_TSA_URL=" + address, "HTTPS_PROXY=" + address,
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // whoever calls waits for an answer
+	defer cancel()
 	for _, environ := range [][]string{environ, nil} {
 		var stdout strings.Builder
 		a := newApp(environ, dir, strings.NewReader("setup.ps1\n"), &stdout, io.Discard)
 		root := newRootCommand(a)
 		root.SetArgs([]string{"sign", "--plan", "--json", "--files-from", "-"})
-		if err := root.ExecuteContext(t.Context()); err != nil {
+		if err := root.ExecuteContext(ctx); err != nil {
 			t.Error(err)
 		}
 		a.close()
@@ -90,8 +92,18 @@ func TestAPipeWithoutAWriterEndsWithTheCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := newApp(nil, "/", nil, io.Discard, io.Discard)
-	if _, _, err := a.keepInput(ctx, pipe); !errors.Is(err, context.Canceled) {
-		t.Errorf("reading a pipe after the end: %v", err)
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := a.keepInput(ctx, pipe)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("reading a pipe after the end: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("still waiting for a writer")
 	}
 	// Lets the reader go.
 	if file, err := os.OpenFile(pipe, os.O_RDWR, 0); err != nil {
