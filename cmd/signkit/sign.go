@@ -31,6 +31,7 @@ type signRequest struct {
 	strict     bool
 	plan       bool
 	lists      artifact.Lists
+	detached   bool
 }
 
 func newSignCommand(a *app) *cobra.Command {
@@ -52,6 +53,10 @@ Lists of checksums (SHA256SUMS, app.sha256, checksums.txt …) are signed last, 
 files that they list, and only if they are true then and all that they list is signed. With
 --update-checksums they are brought up to date first. With --output a list goes into the folder, too.
 A .changes or .buildinfo of Debian is brought up to date for all that the call signs.
+
+Files that other tools sign, such as Android or NuGet packages, are refused, and the line names the
+tool: nobody would look for a signature beside them. --detached makes one, for these and for any
+other file: FILE.asc, or with --cms FILE.p7s.
 
 SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`,
 		Example: `  signkit sign --key my-project/gpg-release dist/*.rpm
@@ -75,6 +80,7 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit,
 		"end tools that take longer than `DURATION` for a file; for signing, the time of the service's retries comes on top")
 	flags.BoolVar(&r.force, "force", false, "sign also what this key has signed; take signatures of others away")
+	flags.BoolVar(&r.detached, "detached", false, "make a signature beside each file, whatever it is: FILE.asc, or with --cms FILE.p7s")
 	flags.BoolVar(&r.strict, "strict", false, "sign nothing where a folder, an empty file, a signature or a key is among the files")
 	flags.BoolVar(&r.cms, "cms", false, "detached CMS signatures for files of no special kind")
 	flags.StringVar(&r.root, "root", "", "check new signatures against the roots in `FILE` (PEM) instead of the system's")
@@ -296,6 +302,9 @@ func (h *handSet) fits(jobs []artifact.Job, a *app) error {
 		sort, hint := "a key with an X.509 certificate", "add --key PROJECT/POLICY; signkit policies shows which policy has what"
 		if job.Kind.UsesOpenPGP() {
 			sort, hint = "a GPG key", hint+"; --public-key FILE makes one of a key that has none at the service"
+		}
+		if job.Kind.Embedded() {
+			hint += "; --detached makes a signature beside the file"
 		}
 		err := fmt.Errorf("%s (%s) needs %s, and none was named", a.display(job.File), job.Kind, sort)
 		return withHint(withCode(exitUsage, &artifact.FileError{File: job.File, Err: err}), hint)

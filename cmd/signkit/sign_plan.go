@@ -34,6 +34,12 @@ func (a *app) plan(ctx context.Context, r *signRequest, args []string) (*signPla
 	if p.jobs, p.leftOut, err = a.planFiles(p.named, p.folder, r.cms); err != nil {
 		return p, err
 	}
+	if r.detached {
+		p.jobs = artifact.Detach(p.jobs, r.cms)
+	}
+	if p.jobs, err = a.withoutForeign(p.jobs); err != nil {
+		return p, err
+	}
 	if r.strict || len(p.jobs) == 0 {
 		return p, withCode(exitUsage, asError(p.leftOut))
 	}

@@ -24,6 +24,7 @@ type verifyRequest struct {
 	timeStamp, cms, allowExpired         bool
 	timeout                              time.Duration
 	lists                                artifact.Lists
+	detached                             bool
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -44,7 +45,10 @@ named, the answer says who signed, and is not "verified". Revocation of certific
 checked.
 
 Release, repomd.xml, .changes, .buildinfo, .dsc, and lists of checksums (SHA256SUMS, app.sha256,
-checksums.txt …) are verified with the files that they list.`,
+checksums.txt …) are verified with the files that they list.
+
+Files that other tools sign, such as Android or NuGet packages, are refused, and the line names the
+tool, unless FILE.asc (--cms: FILE.p7s) lies beside them. --detached judges that for any file.`,
 		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
   signkit verify --root ca.pem --timestamp setup.exe`,
 		Args: cobra.ArbitraryArgs, // a list may name all files
@@ -61,6 +65,7 @@ checksums.txt …) are verified with the files that they list.`,
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit, "end tools that take longer than `DURATION` for a file")
 	flags.BoolVar(&r.cms, "cms", false, "verify FILE.p7s (CMS) of files of no special kind")
 	ignoreMissingFlag(flags, &r.lists)
+	flags.BoolVar(&r.detached, "detached", false, "verify the signature beside each file, whatever the file is: FILE.asc, or with --cms FILE.p7s")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -197,13 +202,21 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, args []string, 
 	if err := withCode(exitUsage, errors.Join(err, asError(leftOut))); err != nil {
 		return err // whoever asks about a file wants an answer
 	}
+	folderOf := func(file string) string {
+		if r.folder != "" {
+			return a.absolute(r.folder)
+		}
+		return filepath.Dir(file)
+	}
+	if r.detached {
+		jobs = artifact.Detach(jobs, r.cms)
+	}
+	if jobs, err = a.withoutForeign(artifact.DetachForeign(jobs, r.cms, folderOf)); err != nil {
+		return err
+	}
 	var failures []error
 	for _, job := range jobs {
-		folder := filepath.Dir(job.File)
-		if r.folder != "" {
-			folder = a.absolute(r.folder)
-		}
-		err := v.Verify(ctx, job.Kind, job.File, folder)
+		err := v.Verify(ctx, job.Kind, job.File, folderOf(job.File))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -276,6 +289,12 @@ func (a *app) planFiles(files []string, folder string, cms bool) ([]artifact.Job
 	}
 	jobs, leftOut, err := artifact.Plan(paths, folder, cms)
 	return jobs, leftOut, withCode(exitUsage, err)
+}
+
+// withoutForeign are the jobs that are no other tool's; the error is about those that are.
+func (a *app) withoutForeign(jobs []artifact.Job) ([]artifact.Job, error) {
+	ours, err := artifact.WithoutForeign(jobs, a.display)
+	return ours, withCode(exitUsage, err)
 }
 
 // display shortens a path below the current directory.

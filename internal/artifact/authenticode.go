@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,8 +20,8 @@ import (
 var authenticodeFormat = format{
 	kind: Authenticode, embedded: true,
 	facts: Facts{
-		Files: "Windows programs (PE), MSI, CAB, PowerShell", Tool: "osslsigncode", Judge: "osslsigncode",
-		Versions:  "osslsigncode 2.1 or later; 2.8 for PowerShell; 2.10 for pkcs11-provider instead of libp11's engine",
+		Files: "Windows programs (PE), MSI, CAB, app packages, catalogs, PowerShell, .mof, .js", Tool: "osslsigncode", Judge: "osslsigncode",
+		Versions:  "osslsigncode 2.1 or later; 2.7 for app packages; 2.8 for catalogs, PowerShell and .mof; 2.10 for .js, and for pkcs11-provider instead of libp11's engine",
 		Keys:      "RSA, ECDSA",
 		Several:   "replaced",
 		TimeStamp: "RFC 3161",
@@ -31,18 +32,45 @@ var authenticodeFormat = format{
 	verify: verification.verifyAuthenticode,
 }
 
-// isAuthenticode knows PE files, cabinets, Windows Installer's compound files and PowerShell.
+// authenticodeFile is a format that Windows looks for an Authenticode signature in.
+type authenticodeFile struct {
+	name  string
+	since release // of osslsigncode that signs and verifies it (its NEWS.md)
+	match func(c *candidate) bool
+}
+
+// authenticodeFiles in the order in which a file is compared with them.
+var authenticodeFiles = []authenticodeFile{
+	{"a PE file", release{2, 1}, func(c *candidate) bool { return isPE(c.content, c.head) }},
+	{"a cabinet", release{2, 1}, func(c *candidate) bool { return c.hasMagic(cabMagic) }},
+	{"a Windows Installer package", release{2, 1}, func(c *candidate) bool {
+		return c.hasMagic(msiMagic) && c.hasExtension(".msi", ".msp", ".mst")
+	}},
+	{"an app package (appx, msix)", release{2, 7}, isAppPackage},
+	{"a security catalog", release{2, 8}, func(c *candidate) bool { return c.hasExtension(".cat") }},
+	{"a script of PowerShell", release{2, 8}, func(c *candidate) bool {
+		return c.hasExtension(".ps1", ".psm1", ".psd1", ".ps1xml", ".psc1", ".cdxml")
+	}},
+	{"a managed object file (mof)", release{2, 8}, func(c *candidate) bool { return c.hasExtension(".mof") }},
+	{"JavaScript", release{2, 10}, func(c *candidate) bool { return c.hasExtension(".js") }},
+}
+
+// isAuthenticode knows what osslsigncode does, in its newest release.
 func isAuthenticode(c *candidate) bool {
-	return isPE(c.content, c.head) || c.hasMagic(cabMagic) ||
-		c.hasMagic(msiMagic) && c.hasExtension(".msi", ".msp", ".mst") ||
-		c.hasExtension(scriptEndings...)
+	return slices.ContainsFunc(authenticodeFiles, func(f authenticodeFile) bool { return f.match(c) })
+}
+
+// isAppPackage knows a package or a bundle of them by its manifest (MS-APPX), or by its name.
+func isAppPackage(c *candidate) bool {
+	return c.hasExtension(".appx", ".appxbundle", ".msix", ".msixbundle") || c.hasEntry("AppxManifest.xml") ||
+		c.hasEntry("AppxMetadata/AppxBundleManifest.xml")
 }
 
 // How a cabinet begins, and a compound file, which an installer is.
 const cabMagic, msiMagic = "MSCF", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
-// scriptEndings are those of PowerShell's files.
-var scriptEndings = []string{".ps1", ".psm1", ".psd1", ".ps1xml"}
+// scriptEndings are those of PowerShell's files, of management's and of JavaScript.
+var scriptEndings = []string{".ps1", ".psm1", ".psd1", ".ps1xml", ".psc1", ".cdxml", ".mof", ".js"}
 
 // isPE follows the offset at 0x3c to the signature (PE format, "Signature").
 func isPE(file io.ReaderAt, head []byte) bool {
@@ -55,6 +83,9 @@ func isPE(file io.ReaderAt, head []byte) bool {
 }
 
 func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Output, error) {
+	if err := osslsigncodeKnows(ctx, withoutCredentials(s.Environ), file); err != nil {
+		return nil, err
+	}
 	certificates, err := s.writeChain(dir)
 	if err != nil {
 		return nil, err
@@ -86,14 +117,52 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 // osslsigncodeHasProviders: from 2.10 on -pkcs11module sets a variable that only libp11 reads,
 // and where a provider is found it would use another module, silently.
 func (s *Signer) osslsigncodeHasProviders(ctx context.Context) (bool, error) {
-	output, err := run(ctx, withoutCredentials(s.Environ), "", "osslsigncode", "--version")
-	if words := strings.Fields(strings.ReplaceAll(output, ",", " ")); len(words) > 1 && words[0] == "osslsigncode" {
-		major, minor, _ := strings.Cut(words[1], ".")
-		a, _ := strconv.Atoi(major)
-		b, _ := strconv.Atoi(strings.FieldsFunc(minor+".0", func(r rune) bool { return r < '0' || r > '9' })[0])
-		return (a > 2 || a == 2 && b >= 10) && s.opensslProvider(ctx), nil
+	installed, err := osslsigncodeVersion(ctx, withoutCredentials(s.Environ))
+	return err == nil && installed.isAtLeast(release{2, 10}) && s.opensslProvider(ctx), err
+}
+
+// release is a version of a tool, as far as it matters.
+type release struct{ major, minor int }
+
+func (r release) isAtLeast(other release) bool {
+	return r.major > other.major || r.major == other.major && r.minor >= other.minor
+}
+
+func (r release) String() string { return fmt.Sprintf("%d.%d", r.major, r.minor) }
+
+// osslsigncodeVersion reads the first line of what it prints: "osslsigncode 2.9, using:".
+func osslsigncodeVersion(ctx context.Context, environ []string) (release, error) {
+	output, err := run(ctx, environ, "", "osslsigncode", "--version")
+	words := strings.Fields(strings.ReplaceAll(output, ",", " "))
+	if len(words) < 2 || words[0] != "osslsigncode" {
+		return release{}, err // some end with a status of failure
 	}
-	return false, err
+	major, minor, _ := strings.Cut(words[1], ".")
+	a, _ := strconv.Atoi(major)
+	b, _ := strconv.Atoi(strings.FieldsFunc(minor+".0", func(r rune) bool { return r < '0' || r > '9' })[0])
+	return release{a, b}, nil
+}
+
+// osslsigncodeKnows refuses a file of a format that came with a later osslsigncode.
+func osslsigncodeKnows(ctx context.Context, environ []string, path string) error {
+	file, c, err := openCandidate(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	i := slices.IndexFunc(authenticodeFiles, func(f authenticodeFile) bool { return f.match(c) })
+	if i < 0 {
+		return nil // it was called so by somebody else
+	}
+	installed, err := osslsigncodeVersion(ctx, environ)
+	if err != nil {
+		return err
+	}
+	if f := authenticodeFiles[i]; !installed.isAtLeast(f.since) {
+		return fmt.Errorf("%s is signed by osslsigncode %s or later, and this is %s; signtool does it on Windows, and --detached makes a signature beside it",
+			f.name, f.since, installed)
+	}
+	return nil
 }
 
 // checkAuthenticode reads the structure of those formats of which a digest leaves something out.
@@ -127,6 +196,9 @@ func checkAuthenticode(path string) error {
 }
 
 func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) error {
+	if err := osslsigncodeKnows(ctx, v.environment(), file); err != nil {
+		return err
+	}
 	if err := checkAuthenticode(file); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ const (
 	DebianUpload Kind = "debian-upload" // .changes, .buildinfo, .dsc: clear-signed in their place
 	Plain        Kind = "file"          // anything else: detached OpenPGP signature, FILE.asc
 	CMS          Kind = "cms"           // anything, when asked for: detached CMS signature, FILE.p7s
+	Foreign      Kind = "foreign"       // signed by a tool that is none of ours: see ForeignError
 )
 
 // Facts are what people need to know of a format: docs/formats.md, the help of signkit sign and

@@ -26,7 +26,7 @@ import (
 var jarFormat = format{
 	kind: Jar, embedded: true,
 	facts: Facts{
-		Files: "Java archives (jar, war, ear)", Tool: "jarsigner", Judge: "jarsigner",
+		Files: "Java archives (jar, war, ear), Android bundles (aab)", Tool: "jarsigner", Judge: "jarsigner",
 		Versions:  "JDK 11 or later",
 		Keys:      "RSA, ECDSA",
 		Several:   "kept, and ours is added",
@@ -39,18 +39,10 @@ var jarFormat = format{
 }
 
 // isJar wants a manifest or the name of a Java archive: other zip files are not for jarsigner.
+// Android's bundles are, unlike its packages (developer.android.com, "Sign your app").
 func isJar(c *candidate) bool {
-	if !c.hasMagic("PK\x03\x04") {
-		return false
-	}
-	if c.hasExtension(".jar", ".war", ".ear") {
-		return true
-	}
-	archive, err := zip.NewReader(c.content, c.size)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(archive.File, func(f *zip.File) bool { return f.Name == "META-INF/MANIFEST.MF" })
+	return c.hasMagic("PK\x03\x04") &&
+		(c.hasExtension(".jar", ".war", ".ear", ".aab") || c.hasEntry("META-INF/MANIFEST.MF") || c.hasEntry("BundleConfig.pb"))
 }
 
 // signJar lets SunPKCS11 find key and issuers on the token (JDK, "jarsigner").

@@ -52,6 +52,7 @@ func (j Job) Outputs(folder string) []string {
 // job. What nobody means to sign is left out, with the reason; that is expected of a detached signature
 // whose file is named, too: dist/* holds both from the second run on. With cms, what is for no other tool gets a detached CMS
 // signature. A .changes or .buildinfo brings those of Debian's control files that it lists.
+// What another tool signs is a job of the kind Foreign: see Detach and WithoutForeign.
 // folder is that of the results, or empty: two files must not become one there.
 // The error is a *FileError, or several joined.
 func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftOutError, err error) {
@@ -84,7 +85,7 @@ func Plan(files []string, folder string, cms bool) (jobs []Job, leftOut []*LeftO
 			leftOut = append(leftOut, other)
 			continue
 		}
-		if err != nil {
+		if err != nil && kind != Foreign { // which may be asked to be signed beside: see Detach
 			problems = append(problems, &FileError{resolved, err})
 			continue
 		}

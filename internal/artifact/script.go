@@ -12,9 +12,14 @@ import (
 // scriptBlock is all that may stand from the first marker on: lines of base64 in comments, and the
 // end of the file. What stands in or behind the block no digest covers.
 var scriptBlock = regexp.MustCompile(`^(?:# SIG # Begin signature block\r\n(?:# [A-Za-z0-9+/=]+\r\n)+# SIG # End signature block` +
-	`|<!-- SIG # Begin signature block -->\r\n(?:<!-- [A-Za-z0-9+/=]+ -->\r\n)+<!-- SIG # End signature block -->)(?:\r\n)?$`)
+	`|<!-- SIG # Begin signature block -->\r\n(?:<!-- [A-Za-z0-9+/=]+ -->\r\n)+<!-- SIG # End signature block -->` +
+	`|/\* SIG # Begin signature block \*/\r\n(?:/\* [A-Za-z0-9+/=]+ \*/\r\n)+/\* SIG # End signature block \*/` +
+	`|// SIG // Begin signature block\r\n(?:// SIG // [A-Za-z0-9+/=]+\r\n)+// SIG // End signature block)(?:\r\n)?$`)
 
-// checkScript reads the structure of a signed PowerShell file: one signature block, at its end.
+// scriptMarker begins the block, in a comment of whatever language.
+var scriptMarker = regexp.MustCompile(`SIG (?:#|//) Begin signature block`)
+
+// checkScript reads the structure of a signed script: one signature block, at its end.
 func checkScript(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -28,12 +33,11 @@ func checkScript(path string) error {
 		}
 		text = string(utf16.Decode(units))
 	}
-	const marker = "SIG # Begin signature block"
-	at := strings.Index(text, marker)
-	if at < 0 {
+	marker := scriptMarker.FindStringIndex(text)
+	if marker == nil {
 		return ErrUnsigned
 	}
-	at = strings.LastIndex(text[:at], "\n") + 1 // the marker's line
+	at := strings.LastIndex(text[:marker[0]], "\n") + 1 // the marker's line
 	if !scriptBlock.MatchString(text[at:]) {
 		return errors.New("the script has something in or behind its signature block that no signature covers")
 	}

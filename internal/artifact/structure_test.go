@@ -254,6 +254,20 @@ func TestScriptEndsWithItsSignatureBlock(t *testing.T) {
 	}, "app.ps1", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.ps1", string(content))) })
 }
 
+// TestScriptsOfOtherLanguagesEndSo, too: the blocks are as osslsigncode 2.9 and 2.14 write them.
+func TestScriptsOfOtherLanguagesEndSo(t *testing.T) {
+	const (
+		management = "x\r\n/* SIG # Begin signature block */\r\n/* MIIB */\r\n/* AAAA */\r\n/* SIG # End signature block */\r\n"
+		javaScript = "x\r\n// SIG // Begin signature block\r\n// SIG // MIIB\r\n// SIG // AAAA\r\n// SIG // End signature block\r\n"
+	)
+	checkAll(t, []structure{
+		{"of management", []byte(management), "", false},
+		{"of management, a line behind", []byte(management + "x\r\n"), "in or behind", false},
+		{"JavaScript", []byte(javaScript), "", false},
+		{"JavaScript, a line in it", []byte(strings.Replace(javaScript, "// SIG // AAAA", "x", 1)), "in or behind", false},
+	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.js", string(content))) })
+}
+
 // TestDebMembersAreWhatTheirNamesSay: a signature covers the members' contents one behind the other.
 func TestDebMembersAreWhatTheirNamesSay(t *testing.T) {
 	need(t, "ar", "debsig-verify")
