@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type signRequest struct {
 	strict     bool
 	plan       bool
 	lists      artifact.Lists
+	existing   string
 	detached   bool
 }
 
@@ -45,14 +47,23 @@ func newSignCommand(a *app) *cobra.Command {
 For a mixed folder give --key twice: a GPG key, and a key with an X.509 certificate. The public key
 of a policy that has an X.509 certificate and signs as a GPG key (signkit gpg create makes one) is
 named with --public-key. Each result is verified with the tool's own verifier before it replaces the
-file. What the key has signed already is left alone. Folders, empty files, signatures and keys are
-left out with a line each, or refused with --strict. The exit code is 0 only if all other files are
-signed and verified; the manifest is written however it ends. --plan shows what would be done.
+file. Folders, empty files, signatures and keys are left out with a line each, or refused with
+--strict. The exit code is 0 only if all other files are signed and verified; the manifest is written
+however it ends. --plan shows what would be done.
 
 Lists of checksums (SHA256SUMS, app.sha256, checksums.txt …) are signed last, since signing changes
 files that they list, and only if they are true then and all that they list is signed. With
 --update-checksums they are brought up to date first. With --output a list goes into the folder, too.
 A .changes or .buildinfo of Debian is brought up to date for all that the call signs.
+
+What the key has signed already is left alone; --force signs it again. What others have signed keeps
+their signatures: PE, jar and packages of rpm's format 6 (with rpm 6) hold several, and get ours as
+well; any other file is refused before a signature is asked for, and so is one whose FILE.asc,
+FILE.p7s, InRelease … is of somebody else. --existing says what else to do:
+
+  keep     as said, the default; add says the same in so many words
+  replace  take the signatures of others away
+  skip     leave the file alone, status "skipped"
 
 Files that other tools sign, such as Android or NuGet packages, are refused, and the line names the
 tool: nobody would look for a signature beside them. --detached makes one, for these and for any
@@ -79,7 +90,8 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 	flags.IntVarP(&r.jobs, "jobs", "j", 4, "sign `N` files at a time")
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit,
 		"end tools that take longer than `DURATION` for a file; for signing, the time of the service's retries comes on top")
-	flags.BoolVar(&r.force, "force", false, "sign also what this key has signed; take signatures of others away")
+	flags.BoolVar(&r.force, "force", false, "sign also what this key has signed")
+	flags.StringVar(&r.existing, "existing", string(artifact.KeepExisting), "what becomes of signatures of others: `keep`, add, replace or skip")
 	flags.BoolVar(&r.detached, "detached", false, "make a signature beside each file, whatever it is: FILE.asc, or with --cms FILE.p7s")
 	flags.BoolVar(&r.strict, "strict", false, "sign nothing where a folder, an empty file, a signature or a key is among the files")
 	flags.BoolVar(&r.cms, "cms", false, "detached CMS signatures for files of no special kind")
@@ -148,7 +160,7 @@ func (a *app) signFiles(ctx context.Context, r *signRequest, args []string, d *s
 		return err
 	}
 	progress := a.ui.newProgress(len(p.jobs), "files")
-	batch := &artifact.Batch{Hands: hands.list, Folder: p.folder, Force: r.force, Done: func(result artifact.Result) {
+	batch := &artifact.Batch{Hands: hands.list, Folder: p.folder, Force: r.force, Existing: artifact.Existing(r.existing), Done: func(result artifact.Result) {
 		progress.step("%s: %s", a.display(result.File), outcome(result))
 		for _, note := range result.Notes {
 			a.ui.note("%s: %s", a.display(result.File), note)
@@ -158,6 +170,18 @@ func (a *app) signFiles(ctx context.Context, r *signRequest, args []string, d *s
 	progress.finish()
 	d.addResults(results, hands, a)
 	return batchError(ctx, results, a)
+}
+
+// check refuses flags that say nothing or contradict one another.
+func (r *signRequest) check() error {
+	choice := artifact.Existing(r.existing)
+	if !slices.Contains(artifact.ExistingChoices(), choice) {
+		return usageError("--existing %s: it is one of %v", r.existing, artifact.ExistingChoices())
+	}
+	if r.force && choice == artifact.SkipExisting {
+		return usageError("--force signs again, --existing skip leaves alone: choose one")
+	}
+	return nil
 }
 
 func outcome(r artifact.Result) string {
@@ -212,7 +236,7 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 		return set, err
 	}
 	prototype := artifact.Hand{
-		Signer:   &artifact.Signer{Replace: r.force, Lists: r.lists, Limit: r.timeout + signpath.LongestCall(cfg.Timeouts)},
+		Signer:   &artifact.Signer{Lists: r.lists, Limit: r.timeout + signpath.LongestCall(cfg.Timeouts)},
 		Verifier: &artifact.Verifier{Lists: r.lists, Limit: r.timeout},
 	}
 	if needX509 {

@@ -26,6 +26,9 @@ func (a *app) plan(ctx context.Context, r *signRequest, args []string) (*signPla
 	if r.timeout <= 0 {
 		return p, usageError("--timeout %s: more than 0", r.timeout)
 	}
+	if err := r.check(); err != nil {
+		return p, err
+	}
 	var err error
 	if p.named, err = a.namedFiles(ctx, r.filesFrom, args); err != nil {
 		return p, err

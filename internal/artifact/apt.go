@@ -17,14 +17,14 @@ var aptReleaseFormat = format{
 		Files: "Release of an apt repository", Tool: "gpg", Judge: "gpgv",
 		Versions: "GnuPG 2.2 or later",
 		Keys:     "RSA, ECDSA; apt of Debian 13 takes no SHA-1 in the key's self-signature",
-		Several:  "replaced",
+		Several:  "refused unless --existing says more",
 		Limits:   "the files it lists must be there and as listed",
 	},
 	beside: func(string) []string { return []string{"InRelease", "Release.gpg"} },
 	match:  func(c *candidate) bool { return c.name == "Release" && isAptRelease(c.head) },
 	sign:   (*Signer).signAptRelease,
-	signers: func(v verification, ctx context.Context, file, dir string) (string, error) {
-		return armoredSigners(filepath.Join(dir, "Release.gpg"))
+	signers: func(v verification, ctx context.Context, file, dir string) ([]signer, error) {
+		return fileSigners(filepath.Join(dir, "Release.gpg"))
 	},
 	verify: verification.verifyAptRelease,
 }

@@ -23,13 +23,15 @@ var authenticodeFormat = format{
 		Files: "Windows programs (PE), MSI, CAB, app packages, catalogs, PowerShell, .mof, .js", Tool: "osslsigncode", Judge: "osslsigncode",
 		Versions:  "osslsigncode 2.1 or later; 2.7 for app packages; 2.8 for catalogs, PowerShell and .mof; 2.10 for .js, and for pkcs11-provider instead of libp11's engine",
 		Keys:      "RSA, ECDSA",
-		Several:   "replaced",
+		Several:   "PE: kept, and ours is nested; others: refused unless --existing says more",
 		TimeStamp: "RFC 3161",
 		Limits:    "less than 4 GiB; MSI of more than 6.8 MB, in sectors of 512 octets, not with osslsigncode 2.2 to 2.6",
 	},
-	match:  isAuthenticode,
-	sign:   (*Signer).signAuthenticode,
-	verify: verification.verifyAuthenticode,
+	match:    isAuthenticode,
+	sign:     (*Signer).signAuthenticode,
+	existing: verification.authenticodeSigners,
+	single:   authenticodeHoldsOne,
+	verify:   verification.verifyAuthenticode,
 }
 
 // authenticodeFile is a format that Windows looks for an Authenticode signature in.
@@ -101,6 +103,9 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 		args = []string{"sign", "-provider", "pkcs11"}
 	}
 	args = append(args, "-certs", certificates, "-key", s.X509.uri(), "-h", s.X509.digest())
+	if s.Add {
+		args = append(args, "-nest")
+	}
 	args = append(args, "-in", file, "-out", path)
 	if err := s.stamped(ctx, func(environ []string, authority string) error {
 		if authority != "" {
@@ -163,6 +168,46 @@ func osslsigncodeKnows(ctx context.Context, environ []string, path string) error
 			f.name, f.since, installed)
 	}
 	return nil
+}
+
+// authenticodeSigners reads the signatures that osslsigncode takes out of a file, nested ones among them.
+func (v verification) authenticodeSigners(ctx context.Context, file string) ([]signer, error) {
+	if err := osslsigncodeKnows(ctx, v.environment(), file); err != nil {
+		return nil, err
+	}
+	path := v.path("signature.pem")
+	output, err := run(ctx, v.environment(), "", "osslsigncode", "extract-signature", "-pem", "-in", file, "-out", path)
+	if isUnsigned(output) {
+		return nil, ErrUnsigned
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return cmsSigners(data), nil
+}
+
+// isUnsigned knows the words of osslsigncode for a file without a signature.
+func isUnsigned(output string) bool {
+	return strings.Contains(output, "No signature found") || strings.Contains(output, "does not have any signature") ||
+		strings.Contains(output, "MSI file has no signature") ||
+		strings.Contains(output, "Unable to extract existing signature")
+}
+
+// authenticodeHoldsOne: Windows looks for further signatures in PE files alone.
+func authenticodeHoldsOne(_ verification, _ context.Context, path string) (string, error) {
+	file, c, err := openCandidate(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	if isPE(c.content, c.head) {
+		return "", nil
+	}
+	return "only PE files hold several Authenticode signatures", nil
 }
 
 // checkAuthenticode reads the structure of those formats of which a digest leaves something out.
@@ -232,33 +277,54 @@ func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) er
 var authenticodeSigner = regexp.MustCompile(`Signer #0:\s+Subject:\s*(.+)`)
 
 // authenticodeReport reads the words of osslsigncode, which takes a missing or bad time-stamp
-// as no reason to fail.
+// as no reason to fail. Of several signatures one must hold in every respect.
 func (v verification) authenticodeReport(output string, err error) error {
-	signatures := strings.Count(output, "Signature verification: ok") - strings.Count(output, "Server Signature verification: ok")
 	failed := func(cause string) error {
 		return &ToolError{Tool: "osslsigncode", Cause: cause, Output: output, err: errors.Join(err, errNotVerified)}
 	}
+	parts := strings.Split(output, "Signature Index:")
+	if len(parts) > 1 {
+		parts = parts[1:] // what stands before is of the file
+	}
 	switch {
-	case strings.Contains(output, "No signature found"), strings.Contains(output, "does not have any signature"),
-		strings.Contains(output, "Unable to extract existing signature"):
+	case isUnsigned(output):
 		return ErrUnsigned
 	case v.Roots == "" && len(v.Chain) == 0:
-		match := authenticodeSigner.FindStringSubmatch(output)
-		if match == nil {
+		var found []signer
+		for _, part := range parts {
+			if match := authenticodeSigner.FindStringSubmatch(part); match != nil {
+				found = append(found, signer{name: strconv.QuoteToGraphic(match[1])})
+			}
+		}
+		if found == nil {
 			return failed("it names no signer")
 		}
-		return &NotComparedError{Signers: strconv.QuoteToGraphic(match[1])}
+		return &NotComparedError{Signers: signerNames(found)}
 	case err != nil && strings.Contains(output, "unable to get local issuer certificate"),
 		err != nil && strings.Contains(output, "self-signed certificate in certificate chain"):
 		return failed("the certificate leads to no trusted root; name it with --root")
 	case err != nil:
 		return err
-	case signatures < 1:
-		return failed("no signature verifies")
-	case v.TimeStamp && strings.Contains(output, "Timestamp is not available"):
-		return failed("there is no time-stamp")
-	case strings.Contains(output, "Timestamp Server Signature verification: failed"):
-		return failed("the time-stamp does not verify")
 	}
-	return nil
+	cause := ""
+	for _, part := range parts {
+		if cause = v.authenticodeProblem(part); cause == "" {
+			return nil
+		}
+	}
+	return failed(cause)
+}
+
+// authenticodeProblem is what is amiss with one signature; empty where nothing is.
+func (v verification) authenticodeProblem(report string) string {
+	holds := strings.Count(report, "Signature verification: ok") > strings.Count(report, "Server Signature verification: ok")
+	switch {
+	case !holds:
+		return "no signature verifies"
+	case v.TimeStamp && strings.Contains(report, "Timestamp is not available"):
+		return "there is no time-stamp"
+	case strings.Contains(report, "Timestamp Server Signature verification: failed"):
+		return "the time-stamp does not verify"
+	}
+	return ""
 }

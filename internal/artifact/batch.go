@@ -23,7 +23,7 @@ type Status string
 // The ends of a job.
 const (
 	Signed     Status = "signed"
-	Skipped    Status = "skipped" // this key had signed it already
+	Skipped    Status = "skipped" // this key had signed it already, or somebody else, whose signature stays alone
 	Failed     Status = "failed"
 	NotReached Status = "not-reached" // the batch ended before
 )
@@ -41,6 +41,12 @@ type Result struct {
 	content string // where what is signed lies now
 }
 
+func (r *Result) note(text string) {
+	if text != "" {
+		r.Notes = append(r.Notes, text)
+	}
+}
+
 // Hand is one pair of hands of a batch: it does one job after the other.
 type Hand struct {
 	Signer   *Signer
@@ -50,10 +56,11 @@ type Hand struct {
 
 // Batch signs many files at once.
 type Batch struct {
-	Hands  []*Hand      // as many files are signed at the same time
-	Folder string       // of the results; empty: beside the file, or in its stead
-	Force  bool         // sign also what this key has signed
-	Done   func(Result) // called for each, one at a time, in the order of ending; may be nil
+	Hands    []*Hand      // as many files are signed at the same time
+	Folder   string       // of the results; empty: beside the file, or in its stead
+	Force    bool         // sign also what this key has signed
+	Existing Existing     // what becomes of files that others have signed; empty: KeepExisting
+	Done     func(Result) // called for each, one at a time, in the order of ending; may be nil
 }
 
 // Run signs every file and returns the results in the order of the jobs. What a list names is done
@@ -129,7 +136,7 @@ func (b *Batch) forLists(hand *Hand, result *Result, made map[string]string) *Ha
 	for _, lists := range []*Lists{&signer.Lists, &verifier.Lists} {
 		lists.folders, lists.results = folders, made
 	}
-	signer.Lists.note = func(text string) { result.Notes = append(result.Notes, text) }
+	signer.Lists.note = result.note
 	return &Hand{Signer: &signer, Verifier: &verifier, Log: hand.Log}
 }
 
@@ -150,10 +157,18 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	// The folder of the results holds what is signed inside, and lists, which may say what those are now.
 	moves := b.Folder != "" && (kind.Embedded() || list != nil)
 	own := Output{file, filepath.Base(file)}
-	if !b.Force && hand.Verifier.Verify(ctx, kind, file, folder) == nil {
+	var signer *Signer // none: the file is left alone
+	var note string
+	if b.Force || hand.Verifier.Verify(ctx, kind, file, folder) != nil {
+		if signer, note, err = b.meet(ctx, hand, kind, file, folder); err != nil {
+			return false, err
+		}
+	}
+	if signer == nil {
 		if moves { // and not what another call left there
 			err = place(ctx, []Output{own}, before, folder)
 		}
+		result.note(note)
 		return true, errors.Join(err, describe(ctx, result, folder, moves))
 	}
 	// Tools work on copies in a folder of our own, where no name of theirs or of the user's matters.
@@ -162,7 +177,7 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 		return false, fmt.Errorf("making a folder to work in (TMPDIR names another place): %w", err)
 	}
 	defer os.RemoveAll(work)
-	outputs, err := hand.Signer.Sign(ctx, kind, file, work)
+	outputs, err := signer.Sign(ctx, kind, file, work)
 	if err != nil {
 		return false, err
 	}
@@ -180,8 +195,9 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if err := place(ctx, outputs, before, folder); err != nil {
 		return false, err
 	}
+	result.note(note)
 	if links := linksOf(before.info); links > 1 && b.Folder == "" && kind.Embedded() {
-		result.Notes = append(result.Notes, fmt.Sprintf("the file had %d names; the others keep the unsigned content", links))
+		result.note(fmt.Sprintf("the file had %d names; the others keep the unsigned content", links))
 	}
 	return false, describe(ctx, result, folder, signed != file)
 }

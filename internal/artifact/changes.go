@@ -22,7 +22,7 @@ var uploadFormat = format{
 		Files: ".changes, .buildinfo and .dsc of Debian", Tool: "gpg", Judge: "gpgv",
 		Versions: "GnuPG 2.2 or later",
 		Keys:     "RSA, ECDSA",
-		Several:  "refused, or with --force replaced",
+		Several:  "refused unless --existing says more",
 		Limits:   "the files they list must be there and as listed; what .changes and .buildinfo list of these is signed, too",
 	},
 	match: func(c *candidate) bool {
@@ -30,17 +30,25 @@ var uploadFormat = format{
 	},
 	lists: uploadList,
 	sign:  (*Signer).signUpload,
-	signers: func(_ verification, _ context.Context, file, _ string) (string, error) {
-		upload, err := readUpload(file)
-		if err != nil {
-			return "", err
-		}
-		if upload.signature == nil {
-			return "", ErrUnsigned
-		}
-		return openPGPSigners(upload.signature.ArmoredSignature.Body), nil
+	signers: func(v verification, ctx context.Context, file, _ string) ([]signer, error) {
+		return uploadSigners(v, ctx, file)
+	},
+	existing: uploadSigners,
+	single: func(verification, context.Context, string) (string, error) {
+		return "a control file of Debian holds one signature", nil
 	},
 	verify: verification.verifyUpload,
+}
+
+func uploadSigners(_ verification, _ context.Context, file string) ([]signer, error) {
+	upload, err := readUpload(file)
+	if err != nil {
+		return nil, err
+	}
+	if upload.signature == nil {
+		return nil, ErrUnsigned
+	}
+	return openPGPSigners(upload.signature.ArmoredSignature.Body), nil
 }
 
 // uploadVersions are the values of the field Format that are known, by the ending of the name; where
@@ -201,7 +209,8 @@ func (s *Signer) signUpload(ctx context.Context, file, dir string) ([]Output, er
 			return nil, err
 		}
 		if err != nil {
-			return nil, fmt.Errorf("it is signed by %s already; --force replaces that signature", openPGPSigners(u.signature.ArmoredSignature.Body))
+			return nil, fmt.Errorf("it is signed by %s already; --existing replace takes that signature away",
+				signerNames(openPGPSigners(u.signature.ArmoredSignature.Body)))
 		}
 	}
 	renewed, err := s.Lists.compare(ctx, file, u.listing, true)

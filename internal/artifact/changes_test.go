@@ -274,11 +274,11 @@ func TestUploadSignedByAnother(t *testing.T) {
 	batch := &Batch{Hands: []*Hand{hand(key)}}
 	results := batch.Run(deadline(t), plan(t, "", dsc))
 	wantStatus(t, results, Failed)
-	wantText(t, results[0].Err, "is signed by the key "+other.Fingerprint+" already; --force")
+	wantText(t, results[0].Err, "signed by the key "+other.Fingerprint+" already, and a control file of Debian holds one signature; --existing replace")
 	if fmt.Sprint(tree(t, dir)) != fmt.Sprint(before) {
 		t.Error("what is not signed has changed")
 	}
-	batch.Force, batch.Hands[0].Signer.Replace = true, true
+	batch.Existing = ReplaceExisting
 	wantStatus(t, batch.Run(deadline(t), plan(t, "", dsc)), Signed)
 	if data, err := os.ReadFile(dsc); err != nil || strings.Count(string(data), "BEGIN PGP SIGNED") != 1 {
 		t.Errorf("the replaced signature is still there (%v):\n%s", err, data)

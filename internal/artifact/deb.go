@@ -21,13 +21,22 @@ var debFormat = format{
 		Files: "Debian packages", Tool: "gpg", Judge: "debsig-verify",
 		Versions: "GnuPG 2.2 or later; debsig-verify as in Debian 11 or later",
 		Keys:     "RSA, ECDSA",
-		Several:  "one of type origin, which is refused or with --force replaced; other types stay",
+		Several:  "one of type origin: refused unless --existing says more; other types stay",
 		Limits:   "9.3 GiB a member (the format's own)",
 	},
-	match:   func(c *candidate) bool { return c.hasMagic(arMagic + "debian-binary") }, // deb(5)
-	sign:    inPlace((*Signer).signDeb),
-	signers: verification.debSigners,
-	verify:  verification.verifyDeb,
+	match: func(c *candidate) bool { return c.hasMagic(arMagic + "debian-binary") }, // deb(5)
+	sign:  inPlace((*Signer).signDeb),
+	signers: func(v verification, ctx context.Context, path, _ string) ([]signer, error) {
+		return debSigners(path, func(m arMember) bool { return isDebSignature(m.name) })
+	},
+	// Signatures of other types stay.
+	existing: func(v verification, ctx context.Context, path string) ([]signer, error) {
+		return debSigners(path, isOrigin)
+	},
+	single: func(verification, context.Context, string) (string, error) {
+		return "a Debian package holds one signature of type origin", nil
+	},
+	verify: verification.verifyDeb,
 }
 
 // originMember is the member that holds the signature of type "origin" (deb-src of debsigs,
@@ -194,8 +203,8 @@ func (s *Signer) signDeb(ctx context.Context, path string) error {
 	defer file.Close()
 	if i := slices.IndexFunc(members, isOrigin); i >= 0 && !s.Replace {
 		m := members[i]
-		return fmt.Errorf("the package is signed by %s already; --force replaces that signature",
-			openPGPSigners(io.NewSectionReader(file, m.offset, m.size)))
+		return fmt.Errorf("the package is signed by %s already; --existing replace takes that signature away",
+			signerNames(openPGPSigners(io.NewSectionReader(file, m.offset, m.size))))
 	}
 	signature := filepath.Join(filepath.Dir(path), ".origin.gpg")
 	args := []string{"--batch", "--no-tty", "--yes", "--local-user", s.OpenPGP.Fingerprint, "--output", signature, "--detach-sign"}
@@ -274,20 +283,21 @@ const debsigPolicy = `<?xml version="1.0"?>
 </Policy>
 `
 
-func (v verification) debSigners(_ context.Context, path, _ string) (string, error) {
+// debSigners are those of some members.
+func debSigners(path string, which func(arMember) bool) ([]signer, error) {
 	file, members, err := openDeb(path, os.O_RDONLY)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer file.Close()
 	var signatures []io.Reader
 	for _, m := range members {
-		if isDebSignature(m.name) {
+		if which(m) {
 			signatures = append(signatures, io.NewSectionReader(file, m.offset, m.size))
 		}
 	}
 	if len(signatures) == 0 {
-		return "", ErrUnsigned
+		return nil, ErrUnsigned
 	}
 	return openPGPSigners(io.MultiReader(signatures...)), nil
 }

@@ -134,7 +134,7 @@ func TestDebSignatureOfAnotherIsKept(t *testing.T) {
 	write(t, signed, string(before)+maint)
 	signer := &Signer{OpenPGP: ours, Environ: os.Environ()}
 	_, err = signer.Sign(deadline(t), Deb, signed, t.TempDir())
-	if err == nil || !strings.Contains(err.Error(), "signed by the key "+other.Fingerprint+" already; --force replaces") {
+	if err == nil || !strings.Contains(err.Error(), "signed by the key "+other.Fingerprint+" already; --existing replace") {
 		t.Errorf("Sign = %v", err)
 	}
 	signer.Replace = true

@@ -12,7 +12,7 @@ var plainFormat = format{
 		Files: "anything else", Tool: "gpg", Judge: "gpgv",
 		Versions: "GnuPG 2.2 or later",
 		Keys:     "RSA, ECDSA",
-		Several:  "replaced",
+		Several:  "refused unless --existing says more",
 		Limits:   "the files that a list of checksums names must be there and as listed",
 	},
 	beside:  armorBeside,
@@ -38,6 +38,6 @@ func (v verification) verifyDetached(ctx context.Context, file, dir string) erro
 	return v.gpgv(ctx, signature, file)
 }
 
-func (v verification) detachedSigners(_ context.Context, file, dir string) (string, error) {
-	return armoredSigners(filepath.Join(dir, filepath.Base(file)+".asc"))
+func (v verification) detachedSigners(_ context.Context, file, dir string) ([]signer, error) {
+	return fileSigners(filepath.Join(dir, filepath.Base(file)+".asc"))
 }

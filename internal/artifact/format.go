@@ -98,9 +98,17 @@ type format struct {
 	// sign puts what it made into the empty folder dir and leaves the file alone.
 	sign func(s *Signer, ctx context.Context, file, dir string) ([]Output, error)
 
-	// signers names whom the signatures claim to be of, for OpenPGP formats. Nothing is verified.
+	// signers are whom the signatures claim to be of, for OpenPGP formats. Nothing is verified.
 	// The error is ErrUnsigned where there is none.
-	signers func(v verification, ctx context.Context, file, dir string) (string, error)
+	signers func(v verification, ctx context.Context, file, dir string) ([]signer, error)
+
+	// existing are whom those signatures in the file claim to be of that signing meets; nil for formats
+	// with signatures beside the file. The error may be ErrUnsigned.
+	existing func(v verification, ctx context.Context, file string) ([]signer, error)
+
+	// single says why a file holds the signature of one signer only; empty where it holds several, and
+	// signing adds one. nil for formats with signatures beside the file, which one signer makes.
+	single func(v verification, ctx context.Context, file string) (why string, err error)
 
 	// verify judges a file whose signatures, where they are files of their own, lie in dir.
 	verify func(v verification, ctx context.Context, file, dir string) error

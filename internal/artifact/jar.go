@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -33,8 +34,16 @@ var jarFormat = format{
 		TimeStamp: "RFC 3161",
 		Limits:    "Java reads manifests and signature files up to 16 MB (8 MB in 11.0.20, 17.0.8 and 21.0.0)",
 	},
-	match:  isJar,
-	sign:   inPlace((*Signer).signJar),
+	match: isJar,
+	sign:  inPlace((*Signer).signJar),
+	existing: func(_ verification, _ context.Context, file string) ([]signer, error) {
+		signatures, err := readJarSignatures(file)
+		if err != nil {
+			return nil, err
+		}
+		return signatures.signers(), nil
+	},
+	single: holdsSeveral,
 	verify: verification.verifyJar,
 }
 
@@ -51,6 +60,19 @@ func (s *Signer) signJar(ctx context.Context, path string) error {
 		return err
 	}
 	dir := filepath.Dir(path)
+	if s.Replace {
+		if err := removeJarSignatures(path); err != nil {
+			return fmt.Errorf("taking the signatures away: %w", err)
+		}
+	}
+	signatures, err := readJarSignatures(path)
+	if err != nil {
+		return err
+	}
+	name, err := signatures.freeName(s.X509.Chain[0])
+	if err != nil {
+		return err
+	}
 	provider := filepath.Join(dir, ".sunpkcs11")
 	text := "name=signkit\nlibrary=" + s.X509.Module + "\nslot=1\n"
 	if err := os.WriteFile(provider, []byte(text), 0o600); err != nil {
@@ -61,7 +83,7 @@ func (s *Signer) signJar(ctx context.Context, path string) error {
 		algorithm = strings.ToUpper(s.X509.digest()) + "withECDSA"
 	}
 	args := []string{"-J-Duser.language=en", "-keystore", "NONE", "-storetype", "PKCS11", "-storepass", "CONFIG",
-		"-addprovider", "SunPKCS11", "-providerArg", provider, "-sigfile", "SIGNKIT", "-sigalg", algorithm}
+		"-addprovider", "SunPKCS11", "-providerArg", provider, "-sigfile", name, "-sigalg", algorithm}
 	return s.stamped(ctx, func(environ []string, authority string) error {
 		if authority != "" {
 			args = append(args, "-tsa", authority)
@@ -291,6 +313,67 @@ func (j *jarSignatures) add(entry *zip.File, upper string) error {
 		j.manifest = data
 	}
 	return err
+}
+
+// signers are those who claim to have made the signatures.
+func (j *jarSignatures) signers() []signer {
+	var found []signer
+	for _, base := range slices.Sorted(maps.Keys(j.blocks)) {
+		found = append(found, certificateSigners(j.blocks[base])...)
+	}
+	return found
+}
+
+// freeName is what to call the signature of a certificate's owner: as the one that is there, or as
+// nobody else's, which jarsigner would overwrite.
+func (j *jarSignatures) freeName(owner *x509.Certificate) (string, error) {
+	for _, name := range []string{"SIGNKIT", "SIGNKIT2", "SIGNKIT3", "SIGNKIT4", "SIGNKIT5", "SIGNKIT6", "SIGNKIT7", "SIGNKIT8", "SIGNKIT9"} {
+		base := "META-INF/" + name
+		block := j.blocks[base]
+		if block == nil && j.files[base] == nil {
+			return name, nil
+		}
+		if block != nil && slices.ContainsFunc(signersOf(block, nil), owner.Equal) {
+			return name, nil
+		}
+	}
+	return "", errors.New("the archive has nine signatures of other keys that are called SIGNKIT; --existing replace takes them away")
+}
+
+// removeJarSignatures takes every signature out of an archive. The entries stay as they are, compressed
+// or not, and the manifest, too: its digests are of the entries.
+func removeJarSignatures(file string) error {
+	archive, err := zip.OpenReader(file)
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	path := filepath.Join(filepath.Dir(file), ".unsigned")
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	w := zip.NewWriter(out)
+	for _, entry := range archive.File {
+		if isJarSignature(entry.Name) {
+			continue
+		}
+		if err := w.Copy(entry); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(w.SetComment(archive.Comment), w.Close(), out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path, file)
+}
+
+// isJarSignature knows what the JAR file specification calls signature-related files, but for the manifest.
+func isJarSignature(name string) bool {
+	upper := strings.ToUpper(name)
+	return path.Dir(upper) == "META-INF" &&
+		(slices.Contains([]string{".SF", ".RSA", ".EC", ".DSA"}, path.Ext(upper)) || strings.HasPrefix(path.Base(upper), "SIG-"))
 }
 
 // signedBy checks that one of the signers has signed the manifest as a whole, and so every entry

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
@@ -100,10 +99,10 @@ func (v verification) gpgv(ctx context.Context, args ...string) error {
 	return err
 }
 
-// openPGPSigners names whom signatures claim to be of: fingerprints, or key ids of old ones.
+// openPGPSigners are whom signatures claim to be of, by fingerprints, or key ids of old ones.
 // Nothing is verified.
-func openPGPSigners(signatures io.Reader) string {
-	var names []string
+func openPGPSigners(signatures io.Reader) []signer {
+	var found []signer
 	for reader := packet.NewReader(signatures); ; {
 		p, err := reader.Next()
 		if err != nil {
@@ -115,27 +114,27 @@ func openPGPSigners(signatures io.Reader) string {
 		}
 		switch {
 		case len(s.IssuerFingerprint) > 0:
-			names = append(names, fmt.Sprintf("the key %X", s.IssuerFingerprint))
+			found = append(found, keySigner(fmt.Sprintf("%X", s.IssuerFingerprint)))
 		case s.IssuerKeyId != nil:
-			names = append(names, fmt.Sprintf("the key %016X", *s.IssuerKeyId))
+			found = append(found, keySigner(fmt.Sprintf("%016X", *s.IssuerKeyId)))
 		}
 	}
-	if len(names) == 0 {
-		return "an unknown key"
+	if len(found) == 0 {
+		return []signer{{name: "an unknown key"}}
 	}
-	return strings.Join(names, " and ")
+	return found
 }
 
-// armoredSigners are those of a file with a signature, armored or not.
-func armoredSigners(path string) (string, error) {
+// keySigner is the owner of a key, named by hex digits in upper case.
+func keySigner(id string) signer { return signer{name: "the key " + id, keyID: id} }
+
+// fileSigners are those of a file with a signature.
+func fileSigners(path string) ([]signer, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if block, err := armor.Decode(bytes.NewReader(data)); err == nil {
-		return openPGPSigners(block.Body), nil
-	}
-	return openPGPSigners(bytes.NewReader(data)), nil
+	return openPGPFileSigners(data), nil
 }
 
 // checkDetached reads a file with a detached signature: nothing but signatures of octets. Those of

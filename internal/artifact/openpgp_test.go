@@ -26,7 +26,7 @@ func TestOpenPGPFormatsAreSignedAndJudgedByTheirTools(t *testing.T) {
 		{Plain, func(t *testing.T) string { return textFile(t, "app.tar.gz", "content\n") }, nil},
 		{YumIndex, yumIndex, nil},
 		{AptRelease, func(t *testing.T) string { return textFile(t, "Release", "Suite: stable \n- dash\nDate: today\n") }, nil},
-		{RPM, rpmPackage, []string{"rpmsign", "rpmkeys", "rpmbuild"}},
+		{RPM, func(t *testing.T) string { return rpmPackage(t) }, []string{"rpmsign", "rpmkeys", "rpmbuild"}},
 		{Deb, func(t *testing.T) string { return debPackage(t) }, []string{"debsig-verify", "dpkg-deb"}},
 	}
 	for _, test := range tests {
@@ -181,12 +181,13 @@ func textFile(t *testing.T, name, content string) string {
 	return path
 }
 
-func rpmPackage(t *testing.T) string {
+func rpmPackage(t *testing.T, options ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	spec := "Name: demo\nVersion: 1\nRelease: 1\nSummary: demo\nLicense: MIT\nBuildArch: noarch\n%description\ndemo\n%files\n"
 	write(t, filepath.Join(dir, "demo.spec"), spec)
-	shell(t, dir, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+dir, "--define", "_rpmdir "+dir, "demo.spec")
+	options = append([]string{"-bb", "--quiet", "--define", "_topdir " + dir, "--define", "_rpmdir " + dir}, options...)
+	shell(t, dir, "rpmbuild", append(options, "demo.spec")...)
 	return filepath.Join(dir, "noarch", "demo-1-1.noarch.rpm")
 }
 

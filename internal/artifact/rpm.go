@@ -19,12 +19,16 @@ var rpmFormat = format{
 		Files: "rpm packages", Tool: "rpmsign", Judge: "rpmkeys",
 		Versions: "rpm 4.14 or later",
 		Keys:     "RSA; ECDSA where rpm uses Sequoia (4.20 or later, RHEL 10's 4.19)",
-		Several:  "replaced; kept in packages of rpm 6, unless --force takes them away",
+		Several:  "format 6, with rpm 6 or later: kept, and ours is added; others: refused unless --existing says more",
 	},
-	match:   func(c *candidate) bool { return c.hasMagic("\xed\xab\xee\xdb") }, // rpm's lead
-	sign:    inPlace((*Signer).signRPM),
-	signers: verification.rpmSigners,
-	verify:  verification.verifyRPM,
+	match: func(c *candidate) bool { return c.hasMagic("\xed\xab\xee\xdb") }, // rpm's lead
+	sign:  inPlace((*Signer).signRPM),
+	signers: func(v verification, ctx context.Context, file, _ string) ([]signer, error) {
+		return v.rpmSigners(ctx, file)
+	},
+	existing: verification.rpmSigners,
+	single:   verification.rpmHoldsOne,
+	verify:   verification.verifyRPM,
 }
 
 func (s *Signer) signRPM(ctx context.Context, path string) error {
@@ -76,20 +80,27 @@ func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 	if _, missing := errors.AsType[*MissingToolError](err); missing {
 		return err
 	}
-	signatures := 0
+	signatures, others := 0, ""
 	for line := range strings.Lines(report) {
 		line = strings.TrimSpace(line)
-		if !strings.Contains(strings.ToLower(line), "signature") {
-			continue
-		}
-		if !strings.HasSuffix(line, ": OK") {
+		switch {
+		case !strings.Contains(strings.ToLower(line), "signature"):
+		case strings.HasSuffix(line, ": OK"):
+			if rpmSigner.MatchString(line) {
+				signatures++
+			}
+		case strings.HasSuffix(line, ": NOKEY"):
+			others = line
+		default:
 			return &ToolError{Tool: "rpmkeys", Cause: line, Output: report, err: err}
 		}
-		if rpmSigner.MatchString(line) {
-			signatures++
-		}
 	}
-	if err == nil && signatures == 0 {
+	switch {
+	case others != "" && (signatures == 0 || !v.onlyKeysAreMissing(ctx, report)):
+		return &ToolError{Tool: "rpmkeys", Cause: others, Output: report, err: err}
+	case others != "":
+		return nil
+	case err == nil && signatures == 0:
 		return ErrUnsigned
 	}
 	return err
@@ -143,23 +154,55 @@ func (v verification) checksig(ctx context.Context, db, file string) (string, er
 	return run(ctx, v.environment(), v.scratch, "rpmkeys", "--dbpath", db, "--checksig", "--verbose", name)
 }
 
+// onlyKeysAreMissing reports whether what rpmkeys takes exception to are the keys of others who have
+// signed the package, too: from rpm 6 on it can have several signatures, and each is of all of it.
+func (v verification) onlyKeysAreMissing(ctx context.Context, report string) bool {
+	for line := range strings.Lines(report) {
+		item, text := strings.HasPrefix(line, "    "), strings.TrimSpace(line)
+		missing := strings.HasSuffix(text, ": NOKEY") && strings.Contains(strings.ToLower(text), "signature")
+		if strings.HasPrefix(line, "error:") || item && !missing && !strings.HasSuffix(text, ": OK") {
+			return false
+		}
+	}
+	version, _, err := RPMVersion(ctx, v.environment())
+	return err == nil && rpmIsAtLeast(version, 6, 0)
+}
+
 // rpmSigner finds the key in a line of rpmkeys: an id, or from rpm 6 on a fingerprint.
 var rpmSigner = regexp.MustCompile(`(?i)signature, key (?:id|fingerprint:?) ?([0-9a-f]{8,})`)
 
-func (v verification) rpmSigners(ctx context.Context, file, _ string) (string, error) {
+func (v verification) rpmSigners(ctx context.Context, file string) ([]signer, error) {
 	// A package database that knows no key: rpmkeys then fails, and says which it misses.
 	report, err := v.checksig(ctx, v.path("rpm"), file)
 	if _, missing := errors.AsType[*MissingToolError](err); missing {
+		return nil, err
+	}
+	var found []signer
+	for _, match := range rpmSigner.FindAllStringSubmatch(report, -1) {
+		found = append(found, keySigner(strings.ToUpper(match[1])))
+	}
+	if len(found) == 0 {
+		return nil, ErrUnsigned
+	}
+	return found, nil
+}
+
+// rpmHoldsOne: packages of rpm's format 6 hold any number of signatures, and rpm 6 adds to them.
+func (v verification) rpmHoldsOne(ctx context.Context, file string) (string, error) {
+	version, _, err := RPMVersion(ctx, v.environment())
+	if err != nil {
 		return "", err
 	}
-	var names []string
-	for _, match := range rpmSigner.FindAllStringSubmatch(report, -1) {
-		if name := "the key " + strings.ToUpper(match[1]); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+	if !rpmIsAtLeast(version, 6, 0) {
+		return "rpm " + version + " knows one signature in a package", nil
 	}
-	if len(names) == 0 {
-		return "", ErrUnsigned
+	output, err := run(ctx, v.environment(), "", "rpm", "--query", "--nosignature", "--nodigest", "--dbpath", v.path("rpm"),
+		"--queryformat", "format %{rpmformat}\n", "--package", file)
+	if err != nil {
+		return "", err
 	}
-	return strings.Join(names, " and "), nil
+	if !slices.Contains(strings.Split(output, "\n"), "format 6") { // among warnings
+		return "only packages of rpm's format 6 hold several", nil
+	}
+	return "", nil
 }

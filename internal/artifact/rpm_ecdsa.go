@@ -18,15 +18,15 @@ func RPMVersion(ctx context.Context, environ []string) (version string, ecdsa bo
 	if words := strings.Fields(output); len(words) > 0 {
 		version = words[len(words)-1]
 	}
-	return version, rpmIsAtLeast420(version) || rpmUsesSequoia(ctx, environ), nil
+	return version, rpmIsAtLeast(version, 4, 20) || rpmUsesSequoia(ctx, environ), nil
 }
 
-func rpmIsAtLeast420(version string) bool {
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	a, errA := strconv.Atoi(major)
-	b, errB := strconv.Atoi(minor)
-	return errA == nil && errB == nil && (a > 4 || a == 4 && b >= 20)
+func rpmIsAtLeast(version string, major, minor int) bool {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	a, errA := strconv.Atoi(first)
+	b, errB := strconv.Atoi(second)
+	return errA == nil && errB == nil && (a > major || a == major && b >= minor)
 }
 
 // rpmUsesSequoia looks at the libraries of the program that verifies.

@@ -13,7 +13,8 @@ type Signer struct {
 	OpenPGP *OpenPGP
 	X509    *X509
 	Environ []string // of the tools, as os.Environ
-	Replace bool     // take other signatures away first, where the format can hold several
+	Replace bool     // take the signatures that are there away
+	Add     bool     // leave them, for formats that hold several
 	Lists   Lists
 
 	// Limit is how long the tools may take for one file, the service's answers included; 0: as long as they want.

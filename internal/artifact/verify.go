@@ -61,7 +61,7 @@ func (v *Verifier) Verify(ctx context.Context, kind Kind, file, dir string) erro
 		if err != nil {
 			return err
 		}
-		return &NotComparedError{Signers: signers}
+		return &NotComparedError{Signers: signerNames(signers)}
 	}
 	return f.verify(check, ctx, file, dir)
 }

@@ -16,7 +16,7 @@ var yumIndexFormat = format{
 		Files: "repomd.xml of a yum or dnf repository", Tool: "gpg", Judge: "gpgv",
 		Versions: "GnuPG 2.2 or later",
 		Keys:     "RSA; ECDSA where the clients' rpm takes it",
-		Several:  "replaced",
+		Several:  "refused unless --existing says more",
 		Limits:   "the files it lists must be there and as listed",
 	},
 	beside: armorBeside,
