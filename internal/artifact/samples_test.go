@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,4 +125,119 @@ func TestSamplesTakeOnlyASignerBelowTheRoot(t *testing.T) {
 
 func purpose(purposes ...x509.ExtKeyUsage) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.ExtKeyUsage = purposes }
+}
+
+// gpgSample runs a sample that signs with gpg, where the key is one of gpg's own: a stand-in takes the place of signkit.
+func gpgSample(t *testing.T, key *OpenPGP, args ...string) (string, error) {
+	t.Helper()
+	public, err := filepath.Abs(key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stub(t, "signkit", `case "$1 $2" in
+  "gpg init") echo "export GNUPGHOME=`+key.Home+` GPG_KEY_ID=`+key.Fingerprint+`" ;;
+  "gpg export") cat `+public+` ;;
+esac
+`)
+	return sample(t, args...)
+}
+
+// TestGPGSamplesKeepOthersSignatures, and make those of their own key anew.
+func TestGPGSamplesKeepOthersSignatures(t *testing.T) {
+	need(t, "bash", "gpg")
+	ours, other := softKey(t, "ours"), softKey(t, "other")
+	tar := func(t *testing.T) string { return textFile(t, "app.tar.gz", "content\n") }
+	apt := func(t *testing.T) string { return textFile(t, "Release", "Suite: stable\nCodename: stable\n") }
+	for _, test := range []struct {
+		sample string
+		tools  []string
+		make   func(t *testing.T) string
+		names  []string // of what the sample writes, besides the file
+	}{
+		{"gpg", nil, tar, []string{"app.tar.gz.asc"}},
+		{"gpg --clear", nil, tar, []string{"app.tar.gz.asc"}},
+		{"gpg --inline", nil, tar, []string{"app.tar.gz.gpg"}},
+		{"apt-repository", nil, apt, []string{"InRelease", "Release.gpg"}},
+		{"yum-repository", nil, yumIndex, []string{"repomd.xml.asc"}},
+		{"rpm", []string{"rpmsign", "rpmkeys", "rpmbuild"}, func(t *testing.T) string { return rpmPackage(t) }, nil},
+		{"deb", []string{"debsigs", "dpkg-deb", "ar"}, func(t *testing.T) string { return debPackage(t) }, nil},
+	} {
+		t.Run(test.sample, func(t *testing.T) {
+			need(t, test.tools...)
+			file := test.make(t)
+			state := func() string {
+				t.Helper()
+				text := ""
+				for _, name := range append(test.names, filepath.Base(file)) {
+					sum, err := digest(deadline(t), filepath.Join(filepath.Dir(file), name))
+					if err != nil {
+						t.Fatal(err)
+					}
+					text += sum
+				}
+				return text
+			}
+			name, option, _ := strings.Cut(test.sample, " ")
+			argument := file
+			if name == "yum-repository" {
+				argument = filepath.Dir(filepath.Dir(file))
+			}
+			sign := func(key *OpenPGP) (string, error) {
+				args := []string{name + "/sign.sh", option, "demo/key", argument}
+				return gpgSample(t, key, slices.DeleteFunc(args, func(s string) bool { return s == "" })...)
+			}
+			if output, err := sign(other); err != nil {
+				t.Fatalf("%v\n%s", err, output)
+			}
+			before := state()
+			if output, err := sign(ours); err == nil || !strings.Contains(output, "sign.sh: ") {
+				t.Errorf("another key signs in its stead: %v\n%s", err, output)
+			}
+			if state() != before {
+				t.Error("a refused file changed")
+			}
+			if output, err := sign(other); err != nil {
+				t.Errorf("the same key again: %v\n%s", err, output)
+			}
+		})
+	}
+}
+
+// TestX509SamplesKeepOthersSignatures: osslsigncode's refuses until it is told what to do, jarsigner's adds.
+func TestX509SamplesKeepOthersSignatures(t *testing.T) {
+	need(t, "bash", "osslsigncode", "jarsigner", "keytool", "openssl")
+	s := startService(t)
+	const key = "demo/rsa-2048"
+	vendorRoot := issue(t, "Vendor Root", nil, nil)
+	vendor := issue(t, "Vendor", vendorRoot, nil)
+	ours := func() verdict {
+		return verdict{"ours", &Verifier{Roots: s.RootFile(), Chain: s.signer(t, "rsa-2048").X509.Chain}, ""}
+	}
+	theirs := verdict{"the vendor's", &Verifier{Roots: rootsFile(t, vendorRoot)}, ""}
+
+	program := textFile(t, "app.exe", string(smallProgram()))
+	vendor.foreignX509(t, Authenticode, program)
+	s.signatures()
+	output, err := s.sample(t, filepath.Dir(program), "osslsigncode", "--no-timestamp", key, "app.exe")
+	if n := s.signatures(); err == nil || !strings.Contains(output, "others have signed app.exe: --nest") || n != 0 {
+		t.Errorf("%d signatures were asked for, %v\n%s", n, err, output)
+	}
+	judge(t, Authenticode, program, []verdict{theirs})
+	if output, err := s.sample(t, filepath.Dir(program), "osslsigncode", "--no-timestamp", "--nest", key, "app.exe"); err != nil {
+		t.Errorf("--nest: %v\n%s", err, output)
+	}
+	judge(t, Authenticode, program, []verdict{theirs, ours()})
+	for _, option := range []string{"--replace", "--no-timestamp"} { // the second has nobody else's to drop
+		if output, err := s.sample(t, filepath.Dir(program), "osslsigncode", "--no-timestamp", option, key, "app.exe"); err != nil {
+			t.Errorf("%s: %v\n%s", option, err, output)
+		}
+		judge(t, Authenticode, program, []verdict{ours()})
+	}
+
+	jar := jarFile(t, "one.txt")
+	vendor.signJar(t, jar, "DEMO_RSA") // what jarsigner would call ours
+	if output, err := s.sample(t, filepath.Dir(jar), "jarsigner", "--no-timestamp", key, "app.jar"); err != nil {
+		t.Errorf("%v\n%s", err, output)
+	}
+	judge(t, Jar, jar, []verdict{theirs, ours()})
 }

@@ -36,6 +36,16 @@ if [[ $hash != 8 && $hash != 9 && $hash != 10 ]]; then
   exit 1
 fi
 
+signers() { # signers FILE: the ids of the keys that have signed
+  sed -n '/^-----BEGIN PGP SIGNATURE-----/,$p' "$1" | gpg --batch --list-packets 2>/dev/null | sed -n 's/^:signature packet: .*keyid //p' | sort -u
+}
+for signature in "$directory/InRelease" "$directory/Release.gpg"; do
+  if [[ -e $signature && $(signers "$signature") != "${GPG_KEY_ID: -16}" ]]; then
+    echo "sign.sh: $signature is no signature of $key: remove it first, if nobody needs it" >&2
+    exit 1
+  fi
+done
+
 # A repository whose Release has changed must not be served with the signature of the one before.
 rm -f "$directory/InRelease" "$directory/Release.gpg"
 sign() { # sign OUTPUT GPG-COMMAND…

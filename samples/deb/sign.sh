@@ -49,6 +49,11 @@ for package; do
     debsigs) sign=(debsigs --sign=origin "--default-key=$GPG_KEY_ID" "$copy") member=_gpgorigin ;;
     dpkg-sig) sign=(dpkg-sig --sign builder --sign-changes no -k "$GPG_KEY_ID" --gpg-options "--batch --no-tty" "$copy") member=_gpgbuilder ;;
   esac
+  if ar t "$copy" | grep -qx "$member" &&
+    ! ar p "$copy" "$member" | gpg --batch --list-packets 2>/dev/null | grep "keyid ${GPG_KEY_ID: -16}" >/dev/null; then
+    echo "sign.sh: somebody else has signed $package: ar d takes the member $member out, if nobody needs it" >&2
+    exit 1
+  fi
   # Both tools can fail with exit status 0.
   if ! "${sign[@]}" </dev/null || ! ar t "$copy" | grep -qx "$member"; then
     echo "sign.sh: $tool did not sign $package" >&2

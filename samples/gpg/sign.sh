@@ -2,7 +2,8 @@
 # usage: sign.sh [--detach|--clear|--inline] PROJECT/POLICY FILE…
 #
 # Signs files with gpg. --detach (the default) writes FILE.asc, a signature beside the file; --clear writes FILE.asc, readable
-# text with its signature; --inline writes FILE.gpg, the compressed file with its signature inside.
+# text with its signature; --inline writes FILE.gpg, the compressed file with its signature inside. A signature of this key that
+# is there is made anew; one of somebody else is never overwritten.
 #
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
 # SIGNPATH_API_TOKEN or SIGNPATH_API_TOKEN_FILE). The public key for those who verify: signkit gpg export PROJECT/POLICY
@@ -23,12 +24,22 @@ shift
 setup=$(signkit gpg init "$key")
 eval "$setup"
 
+signers() { # signers FILE: the ids of the keys that have signed, whatever the form
+  local read=(cat)
+  if grep -a '^-----BEGIN PGP SIGNATURE-----' "$1" >/dev/null; then read=(sed -n '/^-----BEGIN PGP SIGNATURE-----/,$p'); fi
+  "${read[@]}" "$1" | gpg --batch --list-packets 2>/dev/null | sed -n 's/^:signature packet: .*keyid //p' | sort -u
+}
+
 for file; do
   case $form in
     --detach) output=$file.asc command=(--armor --detach-sign) ;;
     --clear) output=$file.asc command=(--clear-sign) ;;
     --inline) output=$file.gpg command=(--sign) ;;
   esac
+  if [[ -e $output && $(signers "$output") != "${GPG_KEY_ID: -16}" ]]; then
+    echo "sign.sh: $output is no signature of $key: remove it first, if nobody needs it" >&2
+    exit 1
+  fi
   # A signature that is only half there must not look like one.
   rm -f "$output"
   if ! gpg --batch --yes --local-user "$GPG_KEY_ID" --output "$output.part" "${command[@]}" "$file"; then

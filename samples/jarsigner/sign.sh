@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: sign.sh [--sigalg ALGORITHM] [--tsa URL]… [--no-timestamp] PROJECT/POLICY JAR…
 #
-# Signs JAR files with jarsigner. Each file is replaced, and only when it was signed and verifies.
+# Signs JAR files with jarsigner. Each file is replaced, and only when it was signed and verifies. Signatures of others stay.
 #
 # Each signature gets a time-stamp (RFC 3161) from the first authority of --tsa, or of SIGNKIT_TSA_URL (several are separated by
 # blanks), that gives one. It carries the whole chain of certificates, which Java reads from the token, as far as the service or
@@ -89,6 +89,10 @@ if [[ -n ${SIGNKIT_CA_FILE-} && "${tsa[*]}" == *https:* ]]; then
   java+=("-J-Djavax.net.ssl.trustStore=$work/trusted" -J-Djavax.net.ssl.trustStorePassword=changeit)
 fi
 
+# A name for each key: two of one project would else have one name, and the second signature would overwrite the first.
+name=SK$(printf %s "$key" | sha256sum | tr a-f A-F)
+name=${name:0:8}
+
 sign() { # sign INPUT OUTPUT: once, whatever comes of it
   local url stamps=()
   if [[ ${#tsa[@]} -gt 0 ]]; then
@@ -96,7 +100,7 @@ sign() { # sign INPUT OUTPUT: once, whatever comes of it
     url=$(signkit tsa "${tsa[@]}") || return 1
     stamps=(-tsa "$url" -tsadigestalg SHA-256)
   fi
-  jarsigner "${java[@]}" "${store[@]}" -sigalg "$sigalg" -digestalg SHA-256 "${stamps[@]}" -signedjar "$2" "$1" "$key" >&2
+  jarsigner "${java[@]}" "${store[@]}" -sigfile "$name" -sigalg "$sigalg" -digestalg SHA-256 "${stamps[@]}" -signedjar "$2" "$1" "$key" >&2
 }
 
 for jar; do

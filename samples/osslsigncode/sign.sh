@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# usage: sign.sh [--nest] [--tsa URL]… [--no-timestamp] [--via engine|provider] [--timeout SECONDS] PROJECT/POLICY FILE…
+# usage: sign.sh [--nest|--replace] [--tsa URL]… [--no-timestamp] [--via engine|provider] [--timeout SECONDS] PROJECT/POLICY FILE…
 #
 # Signs files for Windows (Authenticode) with osslsigncode: EXE, DLL and other PE files, MSI, CAB; PowerShell scripts (.ps1)
-# from version 2.8 on. Each file is replaced, and only when it was signed. --nest adds a signature to those that a file has.
+# from version 2.8 on. Each file is replaced, and only when it was signed. --nest adds a signature to those that a file has;
+# without, a file that others have signed is refused, and --replace takes their signatures away.
 #
 # Each signature gets a time-stamp (RFC 3161) from the first authority of --tsa, or of SIGNKIT_TSA_URL (several are separated by
 # blanks), that gives one. The signature carries the whole chain of certificates, as far as the service or
@@ -14,10 +15,11 @@
 set -euo pipefail
 
 usage() { sed -n '2s/^# //p' "$0" >&2; exit 2; }
-nest=() tsa=() stamp=yes via='' seconds=900
+nest=() replace='' tsa=() stamp=yes via='' seconds=900
 while [[ ${1-} == --* ]]; do
   case $1 in
     --nest) nest=(-nest) ;;
+    --replace) replace=yes ;;
     --tsa) tsa+=("${2-}"); shift ;;
     --no-timestamp) stamp='' ;;
     --via) via=${2-}; shift ;;
@@ -92,7 +94,18 @@ sign() { # sign INPUT OUTPUT: once, whatever comes of it
   }
 }
 
+signed_by_others() { # signed_by_others FILE: its signature brings no certificate of this key, or nests others in itself
+  rm -f "$work/old"
+  osslsigncode extract-signature -pem -in "$1" -out "$work/old" >/dev/null 2>&1 || return 1
+  [[ $(openssl pkcs7 -in "$work/old" -print_certs) != *"$(openssl x509 -in "$work/chain.pem")"* ]] ||
+    openssl asn1parse -in "$work/old" | grep ':1\.3\.6\.1\.4\.1\.311\.2\.4\.1$' >/dev/null
+}
+
 for file; do
+  if [[ ${#nest[@]} -eq 0 && -z $replace ]] && signed_by_others "$file"; then
+    echo "sign.sh: others have signed $file: --nest adds a signature to theirs, --replace takes theirs away" >&2
+    exit 1
+  fi
   # osslsigncode tells scripts by their name, so the copy keeps it. --nest needs the signatures that are there.
   signed=$work/signed/$(basename "$file")
   mkdir -p "$work/signed"

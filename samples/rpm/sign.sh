@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # usage: sign.sh [--add|--replace] [--rpmv3] PROJECT/POLICY PACKAGE.rpm…
 #
-# Signs rpm packages in place with rpmsign: --add (the default) leaves packages alone that this key has signed already, --replace
-# takes old signatures away first. --rpmv3 adds a signature over header and payload, for rpm before 4.14.
+# Signs rpm packages in place with rpmsign: --add (the default) leaves packages alone that this key has signed already, and refuses
+# those that others have signed; --replace takes old signatures away first. --rpmv3 adds a signature over header and payload, for rpm before 4.14.
 # Each package is replaced only after its new signature was checked.
 #
 # Credentials and the service's address come from the environment (SIGNPATH_API_URL, SIGNPATH_ORGANIZATION_ID,
@@ -50,6 +50,12 @@ rpmkeys --dbpath "$work/db" --import "$work/key.asc"
 for package; do
   copy=$work/input.rpm # rpm 4.16 splits names at blanks
   cp "$package" "$copy"
+  # Only rpm 6 adds to the signatures that are there; others drop them.
+  others=$(LC_ALL=C rpmkeys --dbpath "$work/db" --checksig --verbose "$copy" | grep -i '^ .*signature.*: NOKEY$') || true
+  if [[ $mode == --addsign && $others ]]; then
+    printf 'sign.sh: others have signed %s; --replace takes their signatures away:\n%s\n' "$package" "$others" >&2
+    exit 1
+  fi
   # Debian 11 and 12 name a gpg2 there that they do not have.
   if ! rpmsign --define "_gpg_name $GPG_KEY_ID" --define "__gpg $(command -v gpg)" "$mode" "${extra[@]}" "$copy"; then
     signkit gpg status --errors >&2 || true # rpmsign does not say why; the bridge does

@@ -17,6 +17,14 @@ key=$1 index=$2/repodata/repomd.xml
 setup=$(signkit gpg init "$key")
 eval "$setup"
 
+signers() { # signers FILE: the ids of the keys that have signed
+  gpg --batch --list-packets "$1" 2>/dev/null | sed -n 's/^:signature packet: .*keyid //p' | sort -u
+}
+if [[ -e $index.asc && $(signers "$index.asc") != "${GPG_KEY_ID: -16}" ]]; then
+  echo "sign.sh: $index.asc is no signature of $key: remove it first, if nobody needs it" >&2
+  exit 1
+fi
+
 # A changed index must not be served with the signature of the one before.
 rm -f "$index.asc"
 if ! gpg --batch --yes --local-user "$GPG_KEY_ID" --armor --detach-sign --output "$index.asc.part" "$index"; then
