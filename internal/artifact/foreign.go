@@ -40,6 +40,21 @@ var foreigns = []foreign{
 	{"a script of Windows Script Host", []string{".vbs", ".vbe", ".jse", ".wsf"}, nil, "signtool"},
 }
 
+// ForeignFormat is what people need to know of a format that another tool signs.
+type ForeignFormat struct {
+	Name, Tool string
+	Endings    []string // of names that tell; the content may tell, too
+}
+
+// ForeignFormats lists them in the order in which a file is compared with them.
+func ForeignFormats() []ForeignFormat {
+	var list []ForeignFormat
+	for _, f := range foreigns {
+		list = append(list, ForeignFormat{Name: f.name, Tool: f.tool, Endings: f.endings})
+	}
+	return list
+}
+
 // ForeignError is the error for a file that another tool signs.
 type ForeignError struct {
 	File string

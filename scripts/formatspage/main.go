@@ -31,13 +31,13 @@ The packages that bring the tools, release by release, are in [images/matrix.jso
 `
 
 func main() {
-	if err := os.WriteFile(file, []byte(page(artifact.Formats())), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(page(artifact.Formats(), artifact.ForeignFormats())), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, "formatspage:", err)
 		os.Exit(1)
 	}
 }
 
-func page(formats []artifact.Format) string {
+func page(formats []artifact.Format, others []artifact.ForeignFormat) string {
 	var b strings.Builder
 	b.WriteString(head)
 	rows := [][]string{{"format", "files", "key", "signed by", "verified by", "signature", "time-stamp"}}
@@ -53,6 +53,16 @@ func page(formats []artifact.Format) string {
 	rows = [][]string{{"format", "versions", "key types", "signatures of others", "limits"}}
 	for _, f := range formats {
 		rows = append(rows, []string{code(f.Kind), f.Versions, f.Keys, f.Several, orDash(f.Limits)})
+	}
+	writeTable(&b, rows)
+	b.WriteString("\nWhat other tools sign is refused, unless `--detached` asks for a signature beside it:\n\n")
+	rows = [][]string{{"file", "endings of names", "signed by"}}
+	for _, f := range others {
+		endings := "–"
+		if len(f.Endings) > 0 {
+			endings = "`" + strings.Join(f.Endings, "` `") + "`"
+		}
+		rows = append(rows, []string{f.Name, endings, f.Tool})
 	}
 	writeTable(&b, rows)
 	b.WriteString(foot)
