@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"signkit/internal/pgpkey"
 )
 
 var rpmFormat = format{
@@ -50,23 +52,24 @@ func (s *Signer) signRPM(ctx context.Context, path string) error {
 	return err
 }
 
-// checkRPMAlgorithm refuses a key whose signatures this rpm cannot check.
+// checkRPMAlgorithm refuses a key whose signatures this rpm cannot check. No rpm is asked for what each of them checks.
 func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
-	version, ecdsa, err := RPMVersion(ctx, withoutCredentials(s.Environ))
-	if err != nil || ecdsa {
-		return err
-	}
-	output, err := run(ctx, s.gpgEnvironment(), "", "gpg", "--batch", "--with-colons", "--list-keys", s.OpenPGP.Fingerprint)
+	data, err := os.ReadFile(s.OpenPGP.PublicKey)
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(output) {
-		// Field 4 is the algorithm (GnuPG, doc/DETAILS); 19 is ECDSA (RFC 4880bis, section 9.1).
-		if fields := strings.Split(line, ":"); fields[0] == "pub" && len(fields) > 3 && fields[3] == "19" {
-			return fmt.Errorf("rpm %s cannot check ECDSA signatures; choose a policy with an RSA key", version)
-		}
+	key, err := pgpkey.Parse(data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.OpenPGP.PublicKey, err)
 	}
-	return nil
+	if !key.IsECDSA() {
+		return nil
+	}
+	version, ecdsa, err := RPMVersion(ctx, withoutCredentials(s.Environ))
+	if err == nil && !ecdsa {
+		err = fmt.Errorf("rpm %s cannot check ECDSA signatures; choose a policy with an RSA key", version)
+	}
+	return err
 }
 
 // rpm uses a package database of its own that knows this one key. rpmkeys takes unsigned

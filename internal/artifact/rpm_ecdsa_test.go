@@ -1,14 +1,22 @@
 package artifact
 
 import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"signkit/images"
+	"signkit/internal/pgpkey"
 )
 
 // TestECDSAKeysAreTakenForRPMWhereTheMatrixSaysSo: signing, what doctor asks, and the sample's recipe agree with images/matrix.json.
@@ -22,6 +30,8 @@ func TestECDSAKeysAreTakenForRPMWhereTheMatrixSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ecdsaKey := publicKey(t, func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) })
+	rsaKey := publicKey(t, func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 	for _, image := range all {
 		libraries := "librpm.so.9 => /lib/librpm.so.9"
 		if image.RPMECDSA {
@@ -35,14 +45,18 @@ func TestECDSAKeysAreTakenForRPMWhereTheMatrixSaysSo(t *testing.T) {
 			"gpg":     "echo pub:-:256:19:0123456789ABCDEF:1:::-:::scSC::::::23::0:",
 			"signkit": "echo export GPG_KEY_ID=0123",
 		})
-		version, ecdsa, err := RPMVersion(deadline(t), os.Environ())
-		if version != image.Versions["rpm"] || ecdsa != image.RPMECDSA || err != nil {
-			t.Errorf("%s: RPMVersion = %s, %v, %v; want %v", image.Name, version, ecdsa, err, image.RPMECDSA)
+		version, knows, err := RPMVersion(deadline(t), os.Environ())
+		if version != image.Versions["rpm"] || knows != image.RPMECDSA || err != nil {
+			t.Errorf("%s: RPMVersion = %s, %v, %v; want %v", image.Name, version, knows, err, image.RPMECDSA)
 		}
 		const refusal = "cannot check ECDSA signatures; choose a policy with an RSA key"
-		signer := &Signer{OpenPGP: &OpenPGP{Home: t.TempDir(), Fingerprint: "0123"}, Environ: os.Environ()}
+		signer := &Signer{OpenPGP: &OpenPGP{PublicKey: ecdsaKey}, Environ: os.Environ()}
 		if err := signer.checkRPMAlgorithm(deadline(t)); strings.Contains(fmt.Sprint(err), refusal) == image.RPMECDSA {
 			t.Errorf("%s: an ECDSA key: %v", image.Name, err)
+		}
+		signer.OpenPGP.PublicKey = rsaKey
+		if err := signer.checkRPMAlgorithm(deadline(t)); err != nil {
+			t.Errorf("%s: an RSA key: %v", image.Name, err)
 		}
 		command := exec.CommandContext(deadline(t), "bash", sample, "demo/gpg-p-256", textFile(t, "x.rpm", "x"))
 		output, err := command.CombinedOutput()
@@ -50,6 +64,31 @@ func TestECDSAKeysAreTakenForRPMWhereTheMatrixSaysSo(t *testing.T) {
 			t.Errorf("%s: the sample: %v\n%s", image.Name, err, output)
 		}
 	}
+}
+
+// publicKey writes the OpenPGP key of a key that crypto has made.
+func publicKey(t *testing.T, generate func() (crypto.Signer, error)) string {
+	t.Helper()
+	private, err := generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pgpkey.Create(t.Context(), local{private}, pgpkey.Options{Name: "ours", Created: time.Now().Add(-time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	armored, err := key.Armor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return textFile(t, "ours.asc", string(armored))
+}
+
+// local is a key of this process, where one of the service is meant.
+type local struct{ crypto.Signer }
+
+func (l local) SignContext(_ context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return l.Sign(rand.Reader, digest, opts)
 }
 
 func TestRPMVersionsThatAlwaysKnowECDSA(t *testing.T) {

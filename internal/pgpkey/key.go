@@ -211,6 +211,9 @@ func (k *Key) Hash() crypto.Hash { return k.hash }
 // from 9 on refuse the whole key.
 func (k *Key) IsWeak() bool { return k.hash.Size() < crypto.SHA256.Size() }
 
+// IsECDSA reports whether the primary key is one (RFC 9580, section 9.1).
+func (k *Key) IsECDSA() bool { return k.entity.PrimaryKey.PubKeyAlgo == packet.PubKeyAlgoECDSA }
+
 // IsOf reports whether the primary key is the given public key.
 func (k *Key) IsOf(public crypto.PublicKey) bool {
 	want, err := publicKeyPacket(public, k.entity.PrimaryKey.CreationTime)
