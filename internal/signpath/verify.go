@@ -29,14 +29,14 @@ func (r *signRequest) accept(public crypto.PublicKey, result *signResult) ([]byt
 }
 
 func (r *signRequest) verifyRSA(public *rsa.PublicKey, answer []byte) error {
-	var good bool
+	var err error
 	if r.scheme == rsaPSS {
 		options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-		good = rsa.VerifyPSS(public, r.hash, r.digest, answer, options) == nil
+		err = rsa.VerifyPSS(public, r.hash, r.digest, answer, options)
 	} else {
-		good = signature.VerifyPKCS1v15(public, r.hash, r.digest, answer)
+		err = rsa.VerifyPKCS1v15(public, r.hash, r.digest, answer)
 	}
-	if !good {
+	if err != nil {
 		return fmt.Errorf("%w (%s, %d bytes)", ErrWrongSignature, r, len(answer))
 	}
 	return nil
