@@ -34,11 +34,40 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for name, data := range map[string]string{
 		"too much": strings.Repeat(string(one), maxKey/len(one)+1), "two armored keys": string(armored) + string(armored), "a message": "-----BEGIN PGP MESSAGE-----\n\nAAAA\n-----END PGP MESSAGE-----\n",
-		"nothing": "", "text": "hello", "a cut armor": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA", "no user id": packets.String(),
+		"nothing": "", "text": "hello", "a web page": "<html>", "no base64": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n%%%\n-----END PGP PUBLIC KEY BLOCK-----\n",
+		"a private key": "\x95\x01\x02", "a cut armor": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA", "no user id": packets.String(),
 		"half of a key": string(one[:len(one)/2]), "two keys": string(one) + string(one),
 	} {
 		if parsed, err := Parse([]byte(data)); err == nil {
 			t.Errorf("%s: it is %s", name, parsed.Fingerprint())
+		}
+	}
+}
+
+// TestParseTakesEveryForm in which services and mail hand keys over.
+func TestParseTakesEveryForm(t *testing.T) {
+	key, err := Create(t.Context(), ecSigner(t, elliptic.P256()), Options{Name: "Demo", Created: created})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := key.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	armor, err := key.Armor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	armored := string(armor)
+	begin, body, _ := strings.Cut(armored, "\n")
+	sum := armored[strings.LastIndex(armored, "\n=")+1:][:6]
+	for name, data := range map[string]string{
+		"binary": string(one), "armored": armored, "without a checksum": strings.Replace(armored, sum, "", 1),
+		"with headers": begin + "\nVersion: GnuPG v2\nComment: = and more\n" + body,
+		"CR LF":        strings.ReplaceAll(armored, "\n", "\r\n"), "text around it": "A key:\n\n" + armored + "\nend\n",
+	} {
+		if parsed, err := Parse([]byte(data)); err != nil || parsed.Fingerprint() != key.Fingerprint() {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

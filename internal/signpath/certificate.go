@@ -24,18 +24,14 @@ func (c *Client) Certificate(ctx context.Context, project, policy string) (*x509
 }
 
 // GPGPublicKey downloads the transferable OpenPGP public key (RFC 9580, section 10.1) of a
-// signing policy, in binary form also where the service sends it armored.
+// signing policy as the service sends it: armored or not. pgpkey.Parse reads both.
 func (c *Client) GPGPublicKey(ctx context.Context, project, policy string) ([]byte, error) {
 	q := get(0, "Projects", project, "SigningPolicies", policy, "Certificate", "GpgPublicKey")
 	a, err := c.download(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("downloading the GPG public key of %s/%s: %w", project, policy, err)
 	}
-	key, err := dearmor(a.body)
-	if err != nil {
-		return nil, fmt.Errorf("the GPG public key of %s/%s: %w", project, policy, err)
-	}
-	return key, nil
+	return a.body, nil
 }
 
 // download is send for answers that are files; a web page is none.

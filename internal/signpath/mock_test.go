@@ -11,6 +11,7 @@ import (
 
 	"signkit/internal/config"
 	"signkit/internal/mockapi"
+	"signkit/internal/pgpkey"
 )
 
 // mockState keeps the mock's keys for all tests of a run: RSA-4096 takes seconds to make.
@@ -191,8 +192,12 @@ func TestMockCertificatesAndChain(t *testing.T) {
 	if err != nil || len(chain) != 2 || !isSelfSigned(chain[1]) {
 		t.Errorf("%s, %v", names(chain), err)
 	}
-	if key, err := c.GPGPublicKey(t.Context(), "demo", "gpg-p-256"); err != nil || !startsWithPublicKey(key) {
-		t.Errorf("%x, %v", key, err)
+	data, err := c.GPGPublicKey(t.Context(), "demo", "gpg-p-256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := pgpkey.Parse(data); err != nil || key.UserID() == "" {
+		t.Errorf("%q, %v", data, err)
 	}
 }
 
