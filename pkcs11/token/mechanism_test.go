@@ -214,46 +214,6 @@ func TestStaleKeyIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestMemoKeepsKeysAndHashesApart, and takes no part in PSS.
-func TestMemoKeepsKeysAndHashesApart(t *testing.T) {
-	b := newBench(t)
-	session := b.open(t, "CONFIG").handle
-	first, second := b.privateKey(t, "demo/rsa"), b.privateKey(t, "demo/gpg")
-	sign := func(key, mechanism uint64, data []byte) []byte {
-		t.Helper()
-		b.expect(t, ckrOK, wire.SignInit, session, key, append(number(mechanism), goodParameter(mechanism)...))
-		return b.expect(t, ckrOK, wire.Sign, session, 0, data).payload
-	}
-	count := func(want int) {
-		t.Helper()
-		if n := b.key("demo/rsa").signatures() + b.key("demo/gpg").signatures(); n != want {
-			t.Errorf("%d signatures, want %d", n, want)
-		}
-	}
-	h := crypto.SHA256.New()
-	h.Write([]byte(message))
-	digest := h.Sum(nil)
-	one := sign(first, ckmSHA256RSAPKCS, []byte(message))
-	if two := sign(first, ckmRSAPKCS, digestInfo(crypto.SHA256, digest)); !slices.Equal(one, two) {
-		t.Error("the same digest has another signature")
-	}
-	count(1)
-	sign(first, ckmRSAPKCSPSS, digest)
-	sign(first, ckmRSAPKCSPSS, digest)
-	count(3)
-	one[0]++ // what was handed out is not what is kept
-	if kept := sign(first, ckmSHA256RSAPKCS, []byte(message)); kept[0] == one[0] {
-		t.Error("the kept signature was changed from outside")
-	}
-	count(3)
-	sign(second, ckmSHA256RSAPKCS, []byte(message))
-	count(4)
-	sign(second, ckmSHA512RSAPKCS, []byte(message))
-	count(5)
-	sign(second, ckmSHA512RSAPKCS, []byte(message+"!"))
-	count(6)
-}
-
 // TestDigestInfosAreThoseOfTheStandardLibrary: a signature over each verifies
 // as one of its hash, with and without the NULL parameters.
 func TestDigestInfosAreThoseOfTheStandardLibrary(t *testing.T) {

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,7 +10,6 @@ import (
 	"hash"
 	"math/big"
 	"slices"
-	"sync"
 
 	"signkit/internal/signpath"
 )
@@ -207,9 +205,6 @@ func (o *operation) options() crypto.SignerOpts {
 
 // sign asks the key, and gives the signature the form of the standard.
 func (t *Token) sign(o *operation, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if signature := t.memo.find(o, digest); signature != nil {
-		return signature, nil
-	}
 	signature, err := o.key.SignContext(o.ctx, digest, opts)
 	if err != nil {
 		if cause := Error(0); errors.As(context.Cause(o.ctx), &cause) {
@@ -223,7 +218,6 @@ func (t *Token) sign(o *operation, digest []byte, opts crypto.SignerOpts) ([]byt
 	if public, ok := o.key.Public().(*ecdsa.PublicKey); ok {
 		return fixedSize(signature, public)
 	}
-	t.memo.keep(o, digest, signature)
 	return signature, nil
 }
 
@@ -259,33 +253,4 @@ func fixedSize(der []byte, public *ecdsa.PublicKey) ([]byte, error) {
 	signature.R.FillBytes(out[:size])
 	signature.S.FillBytes(out[size:])
 	return out, nil
-}
-
-// memo keeps the last PKCS#1 v1.5 signature: some tools sign the same bytes
-// twice, and the second result cannot differ.
-type memo struct {
-	mu        sync.Mutex
-	key       Key
-	digest    []byte
-	hash      crypto.Hash
-	signature []byte
-}
-
-func (m *memo) find(o *operation, digest []byte) []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.key != o.key || m.hash != o.digest || o.mechanism.pss || !bytes.Equal(m.digest, digest) {
-		return nil
-	}
-	return bytes.Clone(m.signature)
-}
-
-func (m *memo) keep(o *operation, digest, signature []byte) {
-	if o.mechanism.pss {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.key, m.hash = o.key, o.digest
-	m.digest, m.signature = bytes.Clone(digest), bytes.Clone(signature)
 }

@@ -48,7 +48,6 @@ type Token struct {
 	rings    map[credentials]*keyring
 	named    name // the policy that the last search named
 
-	memo memo
 	told sync.Map // ids of keys whose certificate ends soon, and that is recorded
 }
 
