@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
 	"signkit/internal/logging"
 	"signkit/internal/version"
@@ -41,8 +40,7 @@ func run(ctx context.Context) error {
 	}
 	t, finish := newToken(directory, control.Peer(), stdout)
 	defer finish()
-	t.Prepare(ctx)
-	runtime.Gosched() // on this thread the connection opens now; another would have to be made first
+	t.Prepare()
 	go watchHost(control.Peer())
 	if err := control.Serve(ctx, t, version.Version); !errors.Is(err, token.ErrHostGone) {
 		return err

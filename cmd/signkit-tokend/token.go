@@ -86,8 +86,6 @@ func (c closers) Close() error {
 // source shows the client's policies as the token's keys.
 type source struct{ client *signpath.Client }
 
-func (s source) Prepare(ctx context.Context) { s.client.Prepare(ctx) }
-
 func (s source) Keys(ctx context.Context, project, policy string) ([]token.Key, error) {
 	keys, err := s.client.Policies(ctx, signpath.Filter{ProjectSlug: project, SigningPolicySlug: policy})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -37,6 +38,9 @@ type Options struct {
 	Process   func() caller.Process // who asks for a signature; nil: not recorded
 	UserAgent string                // "" is "signkit/VERSION (linux; amd64)"
 
+	// Dial opens every connection, to a proxy too; nil: as net.Dialer does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// For tests: time and randomness.
 	now   func() time.Time
 	sleep func(context.Context, time.Duration) error
@@ -53,7 +57,7 @@ type Client struct {
 
 	root      string // {ApiUrl}/v1/{OrganizationId}
 	proxy     *url.URL
-	dialer    *dialer
+	turns     *turns
 	transport *http.Transport // made by connectVia; then use inUse
 	used      sync.Mutex      // guards the two transports
 	left      *http.Transport // the one before; nil at first
@@ -70,24 +74,22 @@ type Client struct {
 	rand  func() float64
 }
 
-// New checks the settings that a connection needs (URL, credentials, proxies, certificate
-// files) and makes no connection. Its errors name the setting to change.
+// New checks what a connection needs (credentials, certificate files) and makes none; it
+// begins to read the roots that servers are checked against. Its errors name the setting to
+// change.
 func New(cfg *config.Config, o Options) (*Client, error) {
 	if err := cfg.CheckCredentials(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent,
+	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, turns: newTurns(),
 		now: o.now, sleep: o.sleep, rand: o.rand}
 	c.setDefaults()
 	api, err := url.Parse(cfg.APIURL)
 	if err != nil || api.Hostname() == "" {
 		return nil, fmt.Errorf("%s is not a URL", c.setting("SIGNPATH_API_URL"))
 	}
-	if err := checkRoute(cfg.SignRoute); err != nil {
-		return nil, err
-	}
 	c.root = strings.TrimSuffix(cfg.APIURL, "/") + "/v1/" + url.PathEscape(cfg.OrganizationID)
-	if err := c.connectVia(api); err != nil {
+	if err := c.connectVia(api, o.Dial); err != nil {
 		return nil, err
 	}
 	if cfg.MaxParallel > 0 {
@@ -120,9 +122,8 @@ func (c *Client) setDefaults() {
 	}
 }
 
-// Close closes idle connections, also one that Prepare opened. Calls in flight go on.
+// Close closes idle connections. Calls in flight go on.
 func (c *Client) Close() {
-	c.dialer.close()
 	c.used.Lock()
 	defer c.used.Unlock()
 	c.transport.CloseIdleConnections()
@@ -217,7 +218,7 @@ func (c *Client) debug(ctx context.Context, message string, q call, more ...any)
 // roundTrip uses the transport directly: no redirect is followed, so the token stays here.
 // sent reports that the request had a connection, so the service may have seen it.
 func (c *Client) roundTrip(ctx context.Context, q call) (_ *answer, sent bool, err error) {
-	ctx, connected, err := c.dialer.turn(ctx)
+	connected, err := c.turns.take(ctx)
 	if err != nil {
 		return nil, false, err
 	}
@@ -225,6 +226,8 @@ func (c *Client) roundTrip(ctx context.Context, q call) (_ *answer, sent bool, e
 	var carried atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { carried.Store(true) },
+		// Not in GotConn: only then do others find an HTTP/2 connection.
+		WroteHeaders: connected,
 	})
 	r, err := c.request(ctx, q)
 	if err != nil {
@@ -241,6 +244,7 @@ func (c *Client) roundTrip(ctx context.Context, q call) (_ *answer, sent bool, e
 		return nil, carried.Load(), err
 	}
 	defer response.Body.Close()
+	c.turns.learn(response)
 	a, err := readAnswer(response, cmp.Or(q.limit, limitAnswer))
 	return a, true, err
 }

@@ -9,20 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
-
-// waitPrepared waits for the background dial and returns its error.
-func (c *testClient) waitPrepared(t *testing.T) error {
-	t.Helper()
-	c.dialer.mu.Lock()
-	p := c.dialer.prepared
-	c.dialer.mu.Unlock()
-	if p == nil {
-		t.Fatal("nothing is prepared")
-	}
-	await(t, p.done)
-	return p.err
-}
 
 func emptyPolicies(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{"signingPolicies": []any{}})
@@ -32,45 +20,6 @@ func (c *testClient) mustList(t *testing.T) {
 	t.Helper()
 	if _, err := c.Policies(t.Context(), Filter{}); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestPreparedConnectionIsUsed(t *testing.T) {
-	for _, http2 := range []bool{true, false} {
-		s := newService(t, http2)
-		s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
-		s.handleRoute(routeC, signHashHandler(t))
-		c := newTestClient(t, s.config())
-		c.Prepare(t.Context())
-		c.Prepare(t.Context()) // a second one changes nothing
-		if err := c.waitPrepared(t); err != nil || len(s.seen()) != 0 {
-			t.Fatalf("%v, requests %v", err, s.seen())
-		}
-		c.mustList(t)
-		for range 3 {
-			if _, err := c.key("p-256").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n := s.connections.Load(); n != 1 || len(s.seen()) != 4 {
-			t.Errorf("HTTP/2 %v: %d connections for %v", http2, n, s.seen())
-		}
-	}
-}
-
-// TestRequestWaitsForThePreparedConnection that is still being opened.
-func TestRequestWaitsForThePreparedConnection(t *testing.T) {
-	s := newService(t, true)
-	s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
-	c := newTestClient(t, s.config())
-	c.Prepare(t.Context())
-	var group sync.WaitGroup
-	for range 12 {
-		group.Go(func() { c.mustList(t) })
-	}
-	group.Wait()
-	if n := s.connections.Load(); n != 1 {
-		t.Errorf("%d connections", n)
 	}
 }
 
@@ -88,6 +37,23 @@ func TestConcurrentFirstRequestsShareAConnection(t *testing.T) {
 		group.Wait()
 		if n := s.connections.Load(); n != 1 {
 			t.Fatalf("%d connections", n)
+		}
+	}
+}
+
+// TestColdSignatureNeedsOneConnection: reading the policy and signing are two requests on one.
+func TestColdSignatureNeedsOneConnection(t *testing.T) {
+	for _, http2 := range []bool{true, false} {
+		s := newService(t, http2)
+		s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
+		s.handleRoute(routeC, signHashHandler(t))
+		c := newTestClient(t, s.config())
+		c.mustList(t)
+		if _, err := c.key("p-256").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.connections.Load(); n != 1 || len(s.seen()) != 2 {
+			t.Errorf("HTTP/2 %v: %d connections for %v", http2, n, s.seen())
 		}
 	}
 }
@@ -118,65 +84,42 @@ func TestHTTP1UsesSeveralConnections(t *testing.T) {
 	}
 }
 
-func TestPreparedConnectionThatTheServerClosed(t *testing.T) {
+// TestTurnPassesOn: a request that gets no connection holds nobody up.
+func TestTurnPassesOn(t *testing.T) {
 	s := newService(t, true)
 	s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
-	c := newTestClient(t, s.config())
-	c.Prepare(t.Context())
-	if err := c.waitPrepared(t); err != nil {
-		t.Fatal(err)
-	}
-	s.CloseClientConnections()
-	for established(c.dialer.prepared.conn) { // until the kernel knows
-	}
-	c.mustList(t)
-	if n := s.connections.Load(); n != 2 || len(c.clock.waits()) != 0 {
-		t.Errorf("%d connections, waits %v", n, c.clock.waits())
-	}
-}
-
-func TestPreparedConnectionThatIsTooOld(t *testing.T) {
-	s := newService(t, true)
-	s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
-	c := newTestClient(t, s.config())
-	c.Prepare(t.Context())
-	if err := c.waitPrepared(t); err != nil {
-		t.Fatal(err)
-	}
-	c.dialer.prepared.born = c.dialer.prepared.born.Add(-2 * preparedLife)
-	c.mustList(t)
-	if n := s.connections.Load(); n != 2 {
-		t.Errorf("%d connections", n)
-	}
-}
-
-func TestFailedPreparationIsForgotten(t *testing.T) {
-	s := newService(t, true)
-	s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
-	c := newTestClient(t, s.config())
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	c.Prepare(ctx)
-	if err := c.waitPrepared(t); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	c.mustList(t)
-}
-
-func TestCloseDropsThePreparedConnection(t *testing.T) {
-	s := newService(t, true)
-	c := newTestClient(t, s.config())
-	c.Prepare(t.Context())
-	p := c.dialer.prepared
-	await(t, p.done)
-	c.Close()
-	until(t, "it is closed in the background", func() bool {
-		c.dialer.mu.Lock()
-		defer c.dialer.mu.Unlock()
-		return c.dialer.live == 0
+	dialling, refuse, dials := make(chan struct{}), make(chan struct{}), atomic.Int32{}
+	cfg := s.config()
+	cfg.Timeouts.RetryCount = 0
+	c := newTestClient(t, cfg, func(o *Options) {
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials.Add(1) > 1 {
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}
+			close(dialling)
+			<-refuse
+			return nil, errors.New("refused")
+		}
 	})
-	if established(p.conn) {
-		t.Error("still open")
+	list := func(ctx context.Context) error {
+		_, err := c.Policies(ctx, Filter{})
+		return err
+	}
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { first <- list(t.Context()) }()
+	await(t, dialling)
+	impatient, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := list(impatient); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a call that waits for its turn: %v", err)
+	}
+	go func() { second <- list(t.Context()) }()
+	close(refuse)
+	if err := await(t, first); err == nil {
+		t.Error("the refused call got an answer")
+	}
+	if err := await(t, second); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -197,26 +140,5 @@ func TestConnectionRefused(t *testing.T) {
 	}
 	if e.unknown {
 		t.Error("a request that was never sent counts as one with unknown fate")
-	}
-}
-
-// TestFirstAnswerIsWaitedForUsefully: what can be done meanwhile is done once, when the
-// connection has sent something and waits.
-func TestFirstAnswerIsWaitedForUsefully(t *testing.T) {
-	if err := learnTypes(); err != nil {
-		t.Error(err)
-	}
-	s := newService(t, true)
-	s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
-	c := newTestClient(t, s.config())
-	idle := 0
-	c.dialer.idle = func() { idle++ }
-	c.Prepare(t.Context())
-	if err := c.waitPrepared(t); err != nil || idle != 1 {
-		t.Errorf("%v, done %d times when TLS is there", err, idle)
-	}
-	c.mustList(t)
-	if idle != 1 {
-		t.Errorf("done %d times for one connection", idle)
 	}
 }

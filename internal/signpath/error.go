@@ -207,18 +207,17 @@ func hopeless(err error) bool {
 		return true
 	case errors.As(err, &proxy):
 		return proxy.status < 500 && proxy.status != http.StatusTooManyRequests
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &record), errors.Is(err, errNoRoots):
 		return true
 	case errors.As(err, &verification), isUntrusted(err), isRemoteAlert(err):
 		return true
 	}
-	return strings.Contains(err.Error(), "unsupported protocol scheme")
+	return false
 }
 
 func isUntrusted(err error) bool {
 	var authority x509.UnknownAuthorityError
-	var roots x509.SystemRootsError
-	return errors.As(err, &authority) || errors.As(err, &roots)
+	return errors.As(err, &authority)
 }
 
 func isExpired(err error) bool {

@@ -106,7 +106,6 @@ func TestConnectionErrorMessages(t *testing.T) {
 		{&proxyError{"proxy:3128", 503}, false, front + "the proxy proxy:3128 answered 503 Service Unavailable; check http_proxy", true, true},
 		{&net.OpError{Op: "proxyconnect", Err: dial(syscall.ECONNREFUSED)}, false, front + "proxyconnect: dial tcp: connection refused; check http_proxy", true, true},
 		{&tooLargeError{5}, true, front + "the answer is larger than 5 bytes; check SIGNPATH_API_URL", false, false},
-		{errors.New("unsupported protocol scheme \"ftp\""), false, front + "unsupported protocol scheme \"ftp\"; check SIGNPATH_API_URL", false, false},
 	} {
 		e := c.connectionError(q, test.err, test.sent, c.cfg.Timeouts.HTTPRequest)
 		if e.Error() != test.want || e.retry != test.retry || e.Transient != test.transient {

@@ -67,7 +67,6 @@ func TestMockEveryPolicyAlgorithmAndGeneration(t *testing.T) {
 			for _, policy := range mockPolicies() {
 				s.ClearRequests()
 				c := newTestClient(t, mockConfig(t, s), func(o *Options) { o.Process = testProcess })
-				c.Prepare(t.Context())
 				n := signAll(t, c, policy)
 				requests := s.Requests()
 				if len(requests) != 1+test.failing+n {
@@ -112,7 +111,6 @@ func TestMockColdProcessCosts(t *testing.T) {
 		s.ClearRequests()
 		c := newTestClient(t, mockConfig(t, s))
 		if prepare {
-			c.Prepare(t.Context())
 		}
 		keys, err := c.Policies(t.Context(), Filter{"demo", "p-256"})
 		if err != nil || len(keys) != 1 {

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -298,6 +299,22 @@ func TestAttemptTimeLimit(t *testing.T) {
 		if limit > bound/4 {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestHandshakeEndsWithTheAttempt: of a server that says nothing there is one error, not by chance another.
+func TestHandshakeEndsWithTheAttempt(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s := newService(t, true)
+	cfg := s.config()
+	cfg.APIURL, cfg.Timeouts.HTTPRequest, cfg.Timeouts.RetryCount = "https://"+listener.Addr().String()+"/Api", 50*time.Millisecond, 9
+	_, err = newTestClient(t, cfg).Policies(t.Context(), Filter{})
+	if !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "no answer within 50ms: context deadline exceeded; gave up after 10 attempts") {
+		t.Error(err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"unicode"
@@ -24,20 +23,6 @@ func generations() []generation {
 		{"signing-requests", "SigningRequests", (*Client).artifactBody},
 		{"submit-with-artifact", "SigningRequests/SubmitWithArtifact", (*Client).artifactBody},
 	}
-}
-
-const routeAuto = "auto"
-
-func checkRoute(name string) error {
-	if name == "" || name == routeAuto {
-		return nil
-	}
-	for _, g := range generations() {
-		if g.name == name {
-			return nil
-		}
-	}
-	return fmt.Errorf("SIGNKIT_SIGN_ROUTE: %q is none of auto, sign-hash, submit-with-artifact, signing-requests", name)
 }
 
 // signResult is the service's answer to a sign call, of any generation.

@@ -139,15 +139,6 @@ func TestPinnedRouteIsTheOnlyOne(t *testing.T) {
 	}
 }
 
-func TestUnknownPinIsRefused(t *testing.T) {
-	s := newService(t, true)
-	cfg := s.config()
-	cfg.SignRoute = "fastest"
-	if _, err := New(cfg, Options{}); err == nil || !strings.Contains(err.Error(), "SIGNKIT_SIGN_ROUTE") {
-		t.Error(err)
-	}
-}
-
 // TestMD5SkipsTheCurrentGeneration, which has no name for it, and leaves the memory alone.
 func TestMD5SkipsTheCurrentGeneration(t *testing.T) {
 	s := newService(t, true)

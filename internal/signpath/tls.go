@@ -2,64 +2,72 @@ package signpath
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
+	"time"
 )
 
-// secure is what the TLS connections of one client have in common.
-type secure struct {
-	trust        *trust
-	certificates []tls.Certificate // that of the settings, if there is one
-	withoutOne   *atomic.Bool      // set when a server asks for a certificate and gets none
-}
-
-// newSecure reads the CA file and the client certificate of the settings.
-func (c *Client) newSecure() (*secure, error) {
-	s := &secure{withoutOne: &c.withoutCertificate}
-	var err error
-	if s.trust, err = c.newTrust(); err != nil {
-		return nil, err
+// useTLS gives a transport the roots and the client certificate of the settings.
+func (c *Client) useTLS(t *http.Transport) error {
+	roots, err := c.newRoots()
+	if err != nil {
+		return err
 	}
+	var certificates []tls.Certificate
 	if file := c.cfg.TLSClientCertificateFile; file != "" {
 		certificate, err := loadClientCertificate(file)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.setting("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE"), err)
+			return fmt.Errorf("%s: %w", c.setting("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE"), err)
 		}
-		s.certificates = []tls.Certificate{certificate}
+		certificates = append(certificates, certificate)
 	}
-	return s, nil
-}
-
-// config is for connections to one host (a name or an IP address) and to no other.
-func (s *secure) config(host string, protocols ...string) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: protocols, GetClientCertificate: s.clientCertificate,
-		// The check that package tls would do needs all roots in advance, and reading the
-		// system's takes longer than the whole handshake. VerifyConnection does the same
-		// check, with the same errors: on every connection, resumed ones too, and before the
-		// handshake is complete, so before anything that is secret can be sent.
-		InsecureSkipVerify: true,
-		VerifyConnection: func(state tls.ConnectionState) error {
-			// Not state.ServerName, which is empty where the host is an IP address.
-			return s.trust.verify(host, state.PeerCertificates)
+	t.DialContext = roots.beside(t.DialContext)
+	t.TLSClientConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: roots.pool,
+		// As package tls would choose, but it notes when it has nothing to offer: with TLS 1.3 the
+		// refusal comes after the handshake and can be lost when the server hangs up.
+		GetClientCertificate: func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			for i := range certificates {
+				if asked.SupportsCertificate(&certificates[i]) == nil {
+					return &certificates[i], nil
+				}
+			}
+			c.withoutCertificate.Store(true)
+			return new(tls.Certificate), nil
 		},
 	}
+	if c.proxy != nil && c.proxy.Scheme == "https" {
+		t.DialTLSContext = dialProxy(t.DialContext, t.TLSClientConfig, t.TLSHandshakeTimeout)
+	}
+	return nil
 }
 
-// clientCertificate chooses as package tls would, and notes when it has nothing to offer:
-// with TLS 1.3 the refusal comes after the handshake and can be lost when the server hangs up.
-func (s *secure) clientCertificate(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	for i := range s.certificates {
-		if asked.SupportsCertificate(&s.certificates[i]) == nil {
-			return &s.certificates[i], nil
+// dialProxy opens TLS connections to a proxy. A transport by itself would offer it HTTP/2, and
+// then speak HTTP/1.1 all the same.
+func dialProxy(dial dialFunc, config *tls.Config, limit time.Duration) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
 		}
+		config := config.Clone()
+		config.NextProtos = nil
+		config.ServerName, _, _ = net.SplitHostPort(address)
+		secure := tls.Client(conn, config)
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return secure, nil
 	}
-	s.withoutOne.Store(true)
-	return new(tls.Certificate), nil
 }
 
 // loadClientCertificate reads a PEM file with a certificate, its issuers and its key.

@@ -3,18 +3,14 @@ package signpath
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"golang.org/x/net/http/httpproxy"
-	"golang.org/x/net/idna"
 )
 
 // A connection on which nothing has come for pingAfter is asked for a sign of life, and given up without one within pingTime:
@@ -24,19 +20,25 @@ const (
 	pingTime  = 5 * time.Second
 )
 
-// connectVia builds the way to the API: proxy, TLS, dialer, transport.
-func (c *Client) connectVia(api *url.URL) error {
-	if err := checkScheme(api); err != nil {
-		return fmt.Errorf("%s: %w", c.setting("SIGNPATH_API_URL"), err)
-	}
+// dialFunc opens a connection, as net.Dialer.DialContext does.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// connectVia builds the way to the API: proxy, TLS, transport. A nil dial is net.Dialer's.
+func (c *Client) connectVia(api *url.URL, dial dialFunc) error {
+	proxy := httpproxy.Config{HTTPSProxy: cmp.Or(c.cfg.HTTPSProxy, c.cfg.HTTPProxy), NoProxy: c.cfg.NoProxy}
 	var err error
-	if c.proxy, err = c.findProxy(api); err != nil {
-		return err
+	if c.proxy, err = proxy.ProxyFunc()(api); err != nil {
+		return fmt.Errorf("%s is not usable", c.proxySetting()) // its own text shows the log-in
 	}
-	c.dialer = &dialer{address: hostPort(api), timeout: c.cfg.Timeouts.HTTPRequest, idle: sync.OnceFunc(func() { _ = learnTypes() })}
+	// A connection goes on opening for the next request when the one that wanted it has ended, whose
+	// own limit comes first; this ends one that leads nowhere.
+	limit := 2 * c.cfg.Timeouts.HTTPRequest
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: limit}).DialContext
+	}
 	c.transport = &http.Transport{
-		DialContext:         c.dialer.connect,
-		TLSHandshakeTimeout: c.cfg.Timeouts.HTTPRequest,
+		DialContext:         dial,
+		TLSHandshakeTimeout: limit,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: max(c.cfg.MaxParallel, 8),
 		IdleConnTimeout:     90 * time.Second,
@@ -46,30 +48,9 @@ func (c *Client) connectVia(api *url.URL) error {
 		c.transport.Proxy = http.ProxyURL(c.proxy)
 		c.transport.OnProxyConnectResponse = checkProxyAnswer
 	}
-	if api.Scheme != "https" {
-		return nil
+	if api.Scheme == "https" {
+		return c.useTLS(c.transport)
 	}
-	return c.secureConnections(asciiHost(api))
-}
-
-// secureConnections sets up TLS: the transport itself does it with the API in a proxy's
-// tunnel, the dialer with whatever is reached directly.
-func (c *Client) secureConnections(api string) error {
-	secure, err := c.newSecure()
-	if err != nil {
-		return err
-	}
-	c.dialer.trust = secure.trust
-	c.transport.TLSClientConfig = secure.config(api)
-	switch {
-	case c.proxy == nil:
-		c.dialer.tls = secure.config(api, "h2", "http/1.1")
-	case c.proxy.Scheme == "https":
-		c.dialer.tls = secure.config(asciiHost(c.proxy))
-	default:
-		return nil
-	}
-	c.transport.DialTLSContext = c.dialer.connect
 	return nil
 }
 
@@ -95,50 +76,36 @@ func (c *Client) leave(t *http.Transport) {
 	t.CloseIdleConnections()
 }
 
-// checkScheme refuses what would show the token to the network.
-func checkScheme(api *url.URL) error {
-	switch api.Scheme {
-	case "https":
-		return nil
-	case "http":
-		if ip := net.ParseIP(api.Hostname()); api.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
-			return nil
-		}
-		return errors.New("plain HTTP would show the API token to the network; use https")
-	}
-	return fmt.Errorf("unsupported protocol scheme %q; use https", api.Scheme)
+// turns let one request at a time take its connection, so that those which start together
+// share one where HTTP/2 allows it: a transport by itself opens one for each.
+type turns struct {
+	taken chan struct{} // of length 1: a request has none yet
+	apart chan struct{} // closed when the service speaks HTTP/1.1: each request needs its own
+	once  sync.Once     // closes apart
 }
 
-func hostPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	return net.JoinHostPort(asciiHost(u), port)
+func newTurns() *turns {
+	return &turns{taken: make(chan struct{}, 1), apart: make(chan struct{})}
 }
 
-// asciiHost is the host as DNS and certificates name it, without its port.
-func asciiHost(u *url.URL) string {
-	host := u.Hostname()
-	if ascii, err := idna.Lookup.ToASCII(host); err == nil && strings.ContainsFunc(host, isNotASCII) {
-		return ascii
+// take waits for this request's turn. The caller calls connected when it has its connection,
+// or will get none.
+func (t *turns) take(ctx context.Context) (connected func(), err error) {
+	select {
+	case <-t.apart:
+		return func() {}, nil
+	case t.taken <- struct{}{}:
+		return sync.OnceFunc(func() { <-t.taken }), nil
+	case <-ctx.Done():
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: ctx.Err()}
 	}
-	return host
 }
 
-func isNotASCII(r rune) bool { return r > unicode.MaxASCII }
-
-// findProxy applies http_proxy (also to an https API), https_proxy and no_proxy, which config
-// has checked.
-func (c *Client) findProxy(api *url.URL) (*url.URL, error) {
-	settings := httpproxy.Config{
-		HTTPProxy: c.cfg.HTTPProxy, HTTPSProxy: cmp.Or(c.cfg.HTTPSProxy, c.cfg.HTTPProxy), NoProxy: c.cfg.NoProxy,
+// learn looks at an answer's protocol.
+func (t *turns) learn(answer *http.Response) {
+	if answer.ProtoMajor == 1 {
+		t.once.Do(func() { close(t.apart) })
 	}
-	proxy, err := settings.ProxyFunc()(api)
-	if err != nil {
-		return nil, fmt.Errorf("%s is not usable", c.proxySetting()) // its own text shows the log-in
-	}
-	return proxy, nil
 }
 
 // proxySetting names the setting that the proxy came from.

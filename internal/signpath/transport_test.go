@@ -102,7 +102,6 @@ func TestProxySettings(t *testing.T) {
 			if test.direct {
 				return
 			}
-			c.Prepare(t.Context()) // nothing behind a proxy
 			c.mustList(t)
 			c.mustList(t)
 			if len(proxy.targets) != 1 || proxy.targets[0] != "CONNECT example.com:443" {
@@ -153,7 +152,6 @@ func TestSOCKSProxy(t *testing.T) {
 			cfg.HTTPProxy = scheme + "://me:" + password + "@" + proxy.address
 			cfg.Timeouts.RetryCount = 0
 			c := newTestClient(t, cfg)
-			c.Prepare(t.Context()) // nothing behind a proxy
 			_, err := c.Policies(t.Context(), Filter{})
 			switch {
 			case ok && (err != nil || proxy.asked() != "example.com:443"):
@@ -245,19 +243,6 @@ func (p *socksProxy) serve(client net.Conn, target, logIn string) {
 		server.Close()
 	}()
 	_, _ = io.Copy(client, server)
-}
-
-func TestPlainHTTPOnlyToLoopback(t *testing.T) {
-	for url, ok := range map[string]bool{
-		"http://localhost:1/Api": true, "http://127.0.0.1/Api": true, "http://[::1]:8/Api": true,
-		"http://example.com/Api": false, "http://10.0.0.1/Api": false, "http://127.0.0.1.example.com": false,
-		"ftp://localhost/Api": false, "localhost/Api": false, "": false,
-	} {
-		_, err := New(&config.Config{OrganizationID: "o", APIToken: config.NewSecret(testToken), APIURL: url}, Options{})
-		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "SIGNPATH_API_URL") {
-			t.Errorf("%s: %v", url, err)
-		}
-	}
 }
 
 func TestUnknownAuthorityIsFinalAndNamesTheSetting(t *testing.T) {

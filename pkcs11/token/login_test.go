@@ -155,31 +155,35 @@ func TestSignInitWithOtherObjects(t *testing.T) {
 	b.expect(t, ckrKeyHandleInvalid, wire.SignInit, session, 0, number(ckmSHA256RSAPKCS))
 }
 
-// TestPrepare asks for the policy that the settings name, once, and for nothing else.
-func TestPrepare(t *testing.T) {
+// TestPrepareMakesTheSource of the settings' credentials, for the searches to use, and asks it for nothing.
+func TestPrepareMakesTheSource(t *testing.T) {
 	named := []string{"SIGNPATH_PROJECT_SLUG=demo", "SIGNPATH_SIGNING_POLICY_SLUG=rsa"}
 	for name, test := range map[string]struct {
 		environment []string
-		asked       string
+		made        int
 	}{
-		"a policy is named":   {named, "demo/rsa"},
-		"none is named":       {nil, ""},
-		"no credentials":      {append(named, "SIGNPATH_API_TOKEN="), ""},
-		"settings are broken": {append(named, "SIGNPATH_TIMEOUTS_RETRY_COUNT=many"), ""},
+		"credentials":         {named, 1},
+		"no credentials":      {append(named, "SIGNPATH_API_TOKEN="), 0},
+		"settings are broken": {append(named, "SIGNPATH_TIMEOUTS_RETRY_COUNT=many"), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, test.environment...)
-			b.Prepare(context.Background())
-			if test.asked == "" {
-				if asked := b.source.requests(); asked != "" {
-					t.Errorf("asked %q", asked)
-				}
+			connect, made := b.connect, 0
+			b.connect = func(cfg *config.Config) (Source, error) {
+				made++
+				return connect(cfg)
+			}
+			b.Prepare()
+			if asked := b.source.requests(); asked != "" || made != test.made {
+				t.Errorf("asked %q, %d sources made", asked, made)
+			}
+			if test.made == 0 {
 				return
 			}
 			b.open(t, "CONFIG")
 			b.privateKey(t, "demo/rsa")
-			if asked := b.source.requests(); asked != test.asked {
-				t.Errorf("asked %q", asked)
+			if asked := b.source.requests(); asked != "demo/rsa" || made != 1 {
+				t.Errorf("asked %q, %d sources made", asked, made)
 			}
 		})
 	}

@@ -53,8 +53,7 @@ type Token struct {
 
 type credentials struct{ organization, token string }
 
-// New makes a token. Nothing is asked of the service before a call needs it,
-// or Prepare is called.
+// New makes a token. Nothing is asked of the service before a call needs it.
 func New(o Options) *Token {
 	var random [4]byte
 	if _, err := rand.Read(random[:]); err != nil {
@@ -67,21 +66,11 @@ func New(o Options) *Token {
 	}
 }
 
-// Prepare does in the background what the first search would wait for: with
-// credentials in the settings it opens the connection, and reads the policy if
-// the settings name one.
-func (t *Token) Prepare(ctx context.Context) {
-	if t.configErr != nil || t.cfg.CheckCredentials() != nil {
-		return
-	}
-	ring, err := t.ring(t.cfg)
-	if err != nil {
-		return // the first call that needs it says so
-	}
-	if limit := t.limit(); limit.one() {
-		go func() { _ = ring.ensure(ctx, limit) }()
-	} else if p, ok := ring.source.(interface{ Prepare(context.Context) }); ok {
-		p.Prepare(ctx)
+// Prepare makes the source of the settings' credentials, if there are any, so that it can get
+// ready while the host is busy. Nothing is asked of the service.
+func (t *Token) Prepare() {
+	if t.configErr == nil && t.cfg.CheckCredentials() == nil {
+		_, _ = t.ring(t.cfg) // the first call that needs it says what is wrong
 	}
 }
 

@@ -1,10 +1,11 @@
 package signpath
 
 import (
-	"crypto/tls"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,63 +16,48 @@ import (
 var errNoRoots = errors.New("no root certificates found to check the service's certificate with: " +
 	"install the package ca-certificates, or name a PEM file in SIGNKIT_CA_FILE or SSL_CERT_FILE")
 
-// trust decides which servers are the right ones. Roots are the system's, or those of
+// roots are the certificates that servers are checked against: the system's, or those of
 // SSL_CERT_FILE and SSL_CERT_DIR, and always those of the CA file in addition.
-type trust struct {
-	extra *x509.CertPool                 // of the CA file; nil: none is set
-	all   func() (*x509.CertPool, error) // every root, never none; reads once and takes long
+type roots struct {
+	pool *x509.CertPool // for package tls; empty, so that nobody is trusted, until read has returned
+	read func() error   // fills pool, once, with one root at least
 }
 
-// newTrust reads the CA file alone.
-func (c *Client) newTrust() (*trust, error) {
-	t := new(trust)
+// newRoots reads the CA file, and begins to read the others: that takes as long as a round
+// trip to a service that is not far away.
+func (c *Client) newRoots() (*roots, error) {
+	r := &roots{pool: x509.NewCertPool()}
 	var ca []byte
 	if file := c.cfg.CAFile; file != "" {
 		var err error
-		t.extra = x509.NewCertPool()
-		if ca, err = appendRoots(t.extra, file); err != nil {
+		if ca, err = appendRoots(x509.NewCertPool(), file); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.setting("SIGNKIT_CA_FILE"), err)
 		}
 	}
-	t.all = sync.OnceValues(func() (*x509.CertPool, error) { return c.allRoots(ca) })
-	return t, nil
-}
-
-// readAhead reads, in the background, the roots that verify will surely need. With a CA
-// file that is not so: its roots are tried first.
-func (t *trust) readAhead() {
-	if t.extra == nil {
-		go func() { _, _ = t.all() }() // verify gets the error
-	}
-}
-
-// verify is what package tls does unless told otherwise: a chain from the first certificate
-// to a root, all valid now and meant for servers, and the host's name in the first. The
-// others are the server's issuers. Where the CA file's roots do not verify it, whatever the
-// reason, all roots decide, and so the error is the one that they give.
-func (t *trust) verify(host string, certificates []*x509.Certificate) error {
-	if host == "" || len(certificates) == 0 {
-		return errors.New("tls: no host name or no certificate to verify") // Verify would not look at the name
-	}
-	options := x509.VerifyOptions{
-		DNSName: host, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for _, issuer := range certificates[1:] {
-		options.Intermediates.AddCert(issuer)
-	}
-	if options.Roots = t.extra; t.extra != nil {
-		if _, err := certificates[0].Verify(options); err == nil {
-			return nil
+	r.read = sync.OnceValue(func() error {
+		all, err := c.allRoots(ca)
+		if err == nil {
+			*r.pool = *all
 		}
+		return err
+	})
+	go func() { _ = r.read() }() // who dials gets the error
+	return r, nil
+}
+
+// beside makes dial return when the roots are read, too: no handshake begins before.
+func (r *roots) beside(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.read(); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return conn, nil
 	}
-	var err error
-	if options.Roots, err = t.all(); err == nil {
-		_, err = certificates[0].Verify(options)
-	}
-	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: certificates, Err: err}
-	}
-	return nil
 }
 
 func (c *Client) allRoots(ca []byte) (*x509.CertPool, error) {

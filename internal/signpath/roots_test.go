@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -20,6 +19,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -290,109 +290,8 @@ func sameRefusal(t *testing.T, err, standard error, test serverCase) {
 	}
 }
 
-// TestPreparedConnectionIsVerified too.
-func TestPreparedConnectionIsVerified(t *testing.T) {
-	root, cases := serverCases(t)
-	for _, test := range cases {
-		l := listen(t, &tls.Config{Certificates: []tls.Certificate{test.leaf.tls()}})
-		c := newTestClient(t, l.config(t, test.host, root.Certificate))
-		c.Prepare(t.Context())
-		if err := c.waitPrepared(t); (err == nil) != (test.want == nil) {
-			t.Errorf("%s: %v", test.name, err)
-		}
-		c.Close()
-		if received, _ := l.end(); received != "" {
-			t.Errorf("%s: the server got %q", test.name, received)
-		}
-	}
-}
-
-// tlsHandshake connects to l once.
-func tlsHandshake(l *listener, client *tls.Config) (tls.ConnectionState, error) {
-	conn, err := tls.Dial("tcp", l.Addr().String(), client)
-	if err != nil {
-		return tls.ConnectionState{}, err
-	}
-	defer conn.Close()
-	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
-	_, err = io.ReadAll(conn) // brings TLS 1.3's session ticket
-	return conn.ConnectionState(), err
-}
-
-func (l *listener) trust(t *testing.T, host string, root *issued) *trust {
-	t.Helper()
-	return newTestClient(t, l.config(t, host, root.Certificate)).dialer.trust
-}
-
-// TestResumedSessionIsVerified: package tls verifies no certificate when a session is
-// resumed, but here the roots and the name are looked at again.
-func TestResumedSessionIsVerified(t *testing.T) {
-	root, foreign := issue(t, "p-384", nil, authority("root")), issue(t, "p-521", nil, authority("foreign root"))
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		l := listen(t, &tls.Config{Certificates: []tls.Certificate{issue(t, "p-256", root, nil).tls()}, MaxVersion: version})
-		good := (&secure{trust: l.trust(t, "localhost", root)}).config("localhost")
-		good.ClientSessionCache = tls.NewLRUClientSessionCache(4)
-		for i := range 2 {
-			if state, err := tlsHandshake(l, good); err != nil || state.DidResume != (i == 1) {
-				t.Fatalf("%s: resumed %v, %v", tls.VersionName(version), state.DidResume, err)
-			}
-		}
-		distrust := (&secure{trust: l.trust(t, "localhost", foreign)}).config("localhost")
-		distrust.ClientSessionCache = good.ClientSessionCache
-		var unknown x509.UnknownAuthorityError
-		if _, err := tlsHandshake(l, distrust); !errors.As(err, &unknown) {
-			t.Errorf("%s, other roots: %v", tls.VersionName(version), err)
-		}
-		elsewhere := (&secure{trust: l.trust(t, "localhost", root)}).config("example.com")
-		elsewhere.ClientSessionCache = sameSession{good.ClientSessionCache}
-		var name x509.HostnameError
-		if _, err := tlsHandshake(l, elsewhere); !errors.As(err, &name) {
-			t.Errorf("%s, other name: %v", tls.VersionName(version), err)
-		}
-	}
-}
-
-// sameSession gives a session for localhost to whoever asks.
-type sameSession struct{ tls.ClientSessionCache }
-
-func (s sameSession) Get(string) (*tls.ClientSessionState, bool) {
-	return s.ClientSessionCache.Get("localhost")
-}
-
-// TestNoNameIsNoLicence: package x509 does not look at the name where none is given.
-func TestNoNameIsNoLicence(t *testing.T) {
-	root := issue(t, "p-384", nil, authority("root"))
-	l := listen(t, &tls.Config{Certificates: []tls.Certificate{issue(t, "p-256", root, nil).tls()}})
-	trust := l.trust(t, "localhost", root)
-	if _, err := tlsHandshake(l, (&secure{trust: trust}).config("")); err == nil {
-		t.Error("a configuration without a host accepts every server of the root")
-	}
-	if err := trust.verify("localhost", nil); err == nil {
-		t.Error("a server without a certificate is accepted")
-	}
-	for _, url := range []string{"https://:443/Api", "https://", "https:///Api"} {
-		cfg := l.config(t, "localhost", root.Certificate)
-		cfg.APIURL = url
-		if _, err := New(cfg, Options{}); err == nil || !strings.Contains(err.Error(), "SIGNPATH_API_URL") {
-			t.Errorf("%s: %v", url, err)
-		}
-	}
-}
-
-// TestCAFileIsTriedFirst: while it suffices no other root is read.
-func TestCAFileIsTriedFirst(t *testing.T) {
-	root := issue(t, "p-384", nil, authority("root"))
-	l := listen(t, &tls.Config{Certificates: []tls.Certificate{issue(t, "p-256", root, nil).tls()}})
-	c := newTestClient(t, l.config(t, "localhost", root.Certificate))
-	c.dialer.trust.all = func() (*x509.CertPool, error) {
-		t.Error("all roots are read")
-		return nil, errNoRoots
-	}
-	c.mustList(t)
-}
-
-// TestOtherRootsAreTriedNext: those of the system are trusted although there is a CA file.
-func TestOtherRootsAreTriedNext(t *testing.T) {
+// TestOtherRootsAreTrustedToo: those of the system, although there is a CA file.
+func TestOtherRootsAreTrustedToo(t *testing.T) {
 	root, foreign := issue(t, "p-384", nil, authority("root")), issue(t, "p-521", nil, authority("foreign root"))
 	l := listen(t, &tls.Config{Certificates: []tls.Certificate{issue(t, "p-256", root, nil).tls()}})
 	for name, set := range map[string]func(c *config.Config, good string){
@@ -413,6 +312,7 @@ func TestOtherRootsAreTriedNext(t *testing.T) {
 // TestSystemRoots are read where the settings name no others.
 func TestSystemRoots(t *testing.T) {
 	s := newService(t, true)
+	s.handle("GET", "Cryptoki/MySigningPolicies", emptyPolicies)
 	c := newTestClient(t, s.config())
 	want, standardErr := x509.SystemCertPool()
 	got, err := c.systemRoots()
@@ -420,8 +320,9 @@ func TestSystemRoots(t *testing.T) {
 		t.Errorf("%v, %v", err, standardErr)
 	}
 	want.AddCert(s.Certificate())
-	if all, err := c.dialer.trust.all(); err != nil || !all.Equal(want) {
-		t.Errorf("with the CA file: %v", err)
+	c.mustList(t)
+	if !c.transport.TLSClientConfig.RootCAs.Equal(want) {
+		t.Error("package tls is given other roots than these and that of the CA file")
 	}
 }
 
@@ -450,33 +351,35 @@ func TestUnusableRootsAreNamed(t *testing.T) {
 	}
 }
 
-// TestRootsAreReadDuringTheHandshake: the server answers only when reading has begun, and
-// reading ends only when the server has been asked.
-func TestRootsAreReadDuringTheHandshake(t *testing.T) {
+// TestRootsAreReadBesideTheDialling: a connection is there only when reading has begun, and
+// reading ends only when there is a connection.
+func TestRootsAreReadBesideTheDialling(t *testing.T) {
 	root := issue(t, "p-384", nil, authority("root"))
-	asked, reading := make(chan struct{}), make(chan struct{})
-	certificate := issue(t, "p-256", root, nil).tls()
-	wait := func(what <-chan struct{}) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		select {
-		case <-what:
-			return nil
-		case <-ctx.Done():
-			return errors.New("one waits for the other")
-		}
+	l := listen(t, &tls.Config{Certificates: []tls.Certificate{issue(t, "p-256", root, nil).tls()}})
+	cfg := l.config(t, "localhost", root.Certificate)
+	ca, err := os.ReadFile(cfg.CAFile)
+	if err != nil {
+		t.Fatal(err)
 	}
-	l := listen(t, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		close(asked)
-		return &certificate, wait(reading)
-	}})
-	c := newTestClient(t, l.config(t, "localhost", root.Certificate))
-	*c.dialer.trust = trust{all: sync.OnceValues(func() (*x509.CertPool, error) {
-		close(reading)
-		pool := x509.NewCertPool()
-		pool.AddCert(root.Certificate)
-		return pool, wait(asked)
-	})}
+	cfg.CAFile, cfg.SSLCertFile = "", filepath.Join(t.TempDir(), "pipe.pem")
+	if err := syscall.Mkfifo(cfg.SSLCertFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newTestClient(t, cfg, func(o *Options) {
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			var pipe *os.File
+			until(t, "somebody reads the roots", func() bool {
+				pipe, err = os.OpenFile(cfg.SSLCertFile, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+				return err == nil
+			})
+			_, err = pipe.Write(ca)
+			return conn, errors.Join(err, pipe.Close())
+		}
+	})
 	c.mustList(t)
 }
 
