@@ -80,7 +80,7 @@ func settings() []setting {
 			"`true` shows an unsigned X.509 certificate for each GPG key, for tools that see no key without one (gnupg-pkcs11-scd)",
 			boolean(func(c *Config) *bool { return &c.IncludeDummyCertificate })},
 		{names("Log.Console.Level"), names("SIGNPATH_LOG_CONSOLE_LEVEL"), "none",
-			"`none`, `fatal`, `error`, `warning`, `info`, `debug` or `verbose`; the images set `error`",
+			"`none`, `error`, `warning`, `info` or `debug`; also `fatal` (as `none`) and `verbose` (as `debug`); the images set `error`",
 			level(func(c *Config) *logLevel { return &c.Log.ConsoleLevel })},
 		{names("Log.Console.OutputStream"), names("SIGNPATH_LOG_CONSOLE_OUTPUT_STREAM"), "stderr",
 			"`stderr` or `stdout`",

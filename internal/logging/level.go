@@ -21,12 +21,8 @@ const (
 	Verbose
 )
 
-// Levels of records that log/slog has no name for. The others are slog.LevelError,
-// slog.LevelWarn, slog.LevelInfo and slog.LevelDebug.
-const (
-	LevelFatal   slog.Level = 12
-	LevelVerbose slog.Level = -8
-)
+// nothing is above every record.
+const nothing slog.Level = 1 << 20
 
 // levels has one row per Level, in the order of the constants: the word used in
 // settings and records, and the lowest record level the threshold lets through.
@@ -34,13 +30,13 @@ var levels = [...]struct {
 	name   string
 	lowest slog.Level
 }{
-	None:    {"none", 1 << 20},
-	Fatal:   {"fatal", LevelFatal},
+	None:    {"none", nothing},
+	Fatal:   {"fatal", nothing}, // of the specification; no record is graver than error
 	Error:   {"error", slog.LevelError},
 	Warning: {"warning", slog.LevelWarn},
 	Info:    {"info", slog.LevelInfo},
 	Debug:   {"debug", slog.LevelDebug},
-	Verbose: {"verbose", LevelVerbose},
+	Verbose: {"verbose", slog.LevelDebug}, // the same: none is more detailed than debug
 }
 
 // ParseLevel reads the name of a level; case and surrounding white space do not matter.
@@ -75,10 +71,10 @@ func (l Level) takes(record slog.Level) bool { return record >= l.Slog() }
 
 // levelName is the word a record of that level carries.
 func levelName(record slog.Level) string {
-	for level := Fatal; level <= Verbose; level++ {
-		if record >= levels[level].lowest {
+	for level := Error; level < Debug; level++ {
+		if levels[level].lowest <= record {
 			return levels[level].name
 		}
 	}
-	return levels[Verbose].name
+	return levels[Debug].name
 }
