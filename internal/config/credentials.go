@@ -3,31 +3,20 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
-// isUUID reports whether s has the form 01234567-89ab-cdef-0123-456789abcdef. (Compiling a
-// regular expression would take longer than all the rest of Load.)
-func isUUID(s string) bool {
-	const form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
-	if len(s) != len(form) {
-		return false
-	}
-	for i := range len(s) {
-		if form[i] == '-' && s[i] != '-' || form[i] == 'x' && strings.IndexByte("0123456789abcdefABCDEF", s[i]) < 0 {
-			return false
-		}
-	}
-	return true
-}
+// uuid has the form 01234567-89ab-cdef-0123-456789abcdef.
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 func setOrganization(_ *parser, c *Config, value string) error {
 	word := strings.TrimSpace(value)
 	first, _, pin := strings.Cut(word, ":")
 	switch {
-	case pin && isUUID(first):
+	case pin && uuid.MatchString(first):
 		return errors.New("it holds a token as well; leave the uuid here and put what follows the colon into SIGNPATH_API_TOKEN")
-	case !isUUID(word): // not shown: it may be the token, in the wrong place
+	case !uuid.MatchString(word): // not shown: it may be the token, in the wrong place
 		return errors.New("it is not a uuid; copy the organization's id, in the form 01234567-89ab-cdef-0123-456789abcdef")
 	}
 	c.OrganizationID = word

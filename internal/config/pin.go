@@ -47,7 +47,7 @@ func (c *Config) WithPIN(pin string) (*Config, error) {
 		return nil, &PINError{Cut, "the tool passed on only its beginning; " + useConfig}
 	}
 	organization, token, _ := strings.Cut(pin, ":")
-	if !isUUID(organization) {
+	if !uuid.MatchString(organization) {
 		return nil, &PINError{Form, "it is neither CONFIG nor ORGANIZATION_ID:API_TOKEN; " + useConfig}
 	}
 	if err := checkToken(token); err != nil {
@@ -71,7 +71,7 @@ func (c *Config) clone() *Config {
 // cut reports whether the PIN is the beginning of ORGANIZATION_ID:API_TOKEN.
 func (c *Config) cut(pin string) bool {
 	organization, token, colon := strings.Cut(pin, ":")
-	if colon && isUUID(organization) {
+	if colon && uuid.MatchString(organization) {
 		known := c.APIToken.Reveal()
 		sameUser := strings.EqualFold(organization, c.OrganizationID)
 		return token == "" || sameUser && len(token) < len(known) && strings.HasPrefix(known, token)
@@ -84,7 +84,7 @@ func (c *Config) cut(pin string) bool {
 // is set.
 func (c *Config) beginsOrganization(pin string) bool {
 	const sample = "00000000-0000-0000-0000-000000000000"
-	if len(pin) > len(sample) || !isUUID(pin+sample[len(pin):]) {
+	if len(pin) > len(sample) || !uuid.MatchString(pin+sample[len(pin):]) {
 		return false
 	}
 	return len(pin) > 8 || len(pin) >= 4 && strings.HasPrefix(strings.ToLower(c.OrganizationID), strings.ToLower(pin))
