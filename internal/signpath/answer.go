@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -100,11 +99,10 @@ func isHTML(h http.Header, body []byte) bool {
 	return strings.Contains(strings.ToLower(h.Get("Content-Type")), "html") || bytes.HasPrefix(body, []byte("<"))
 }
 
-// titlePattern is compiled when a web page comes: it would take a part of every start.
-var titlePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`) })
+var titlePattern = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
 func (c *Client) pageTitle(body []byte) string {
-	title := titlePattern().FindSubmatch(body)
+	title := titlePattern.FindSubmatch(body)
 	if title == nil {
 		return ""
 	}
@@ -127,7 +125,7 @@ func readProblem(h http.Header, body []byte) problem {
 	body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))
 	p := problem{text: readable(body), html: isHTML(h, body)}
 	if p.html {
-		if title := titlePattern().FindSubmatch(body); title != nil {
+		if title := titlePattern.FindSubmatch(body); title != nil {
 			p.text = html.UnescapeString(string(title[1]))
 		}
 	}

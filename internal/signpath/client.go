@@ -61,7 +61,7 @@ type Client struct {
 	transport *http.Transport // made by connectVia; then use inUse
 	used      sync.Mutex      // guards the two transports
 	left      *http.Transport // the one before; nil at first
-	parallel  chan struct{}   // one element per request in flight; nil: no bound
+	parallel  chan struct{}   // one element per request in flight
 
 	route        atomic.Int32 // index+1 of the sign route that worked
 	certificates shared[[]serviceCertificate]
@@ -81,19 +81,16 @@ func New(cfg *config.Config, o Options) (*Client, error) {
 	if err := cfg.CheckCredentials(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, turns: newTurns(),
+	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, turns: newTurns(), parallel: make(chan struct{}, cfg.MaxParallel),
 		now: o.now, sleep: o.sleep, rand: o.rand}
 	c.setDefaults()
 	api, err := url.Parse(cfg.APIURL)
-	if err != nil || api.Hostname() == "" {
+	if err != nil {
 		return nil, fmt.Errorf("%s is not a URL", c.setting("SIGNPATH_API_URL"))
 	}
 	c.root = strings.TrimSuffix(cfg.APIURL, "/") + "/v1/" + url.PathEscape(cfg.OrganizationID)
 	if err := c.connectVia(api, o.Dial); err != nil {
 		return nil, err
-	}
-	if cfg.MaxParallel > 0 {
-		c.parallel = make(chan struct{}, cfg.MaxParallel)
 	}
 	return c, nil
 }
@@ -186,14 +183,10 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	return r, nil
 }
 
-// attempt makes one HTTP request, within the time limit unless that is 0, and reads all of
-// the answer. Anything but a 2xx answer is an *Error.
+// attempt makes one HTTP request, within the time limit, and reads all of the answer. Anything but a 2xx answer is an *Error.
 func (c *Client) attempt(ctx context.Context, q call, limit time.Duration) (*answer, *Error) {
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	start := time.Now()
 	a, sent, err := c.roundTrip(ctx, q)
 	if err != nil {
@@ -250,9 +243,6 @@ func (c *Client) roundTrip(ctx context.Context, q call) (_ *answer, sent bool, e
 }
 
 func (c *Client) acquire(ctx context.Context) error {
-	if c.parallel == nil {
-		return ctx.Err()
-	}
 	select {
 	case c.parallel <- struct{}{}:
 		return nil
@@ -261,11 +251,7 @@ func (c *Client) acquire(ctx context.Context) error {
 	}
 }
 
-func (c *Client) release() {
-	if c.parallel != nil {
-		<-c.parallel
-	}
-}
+func (c *Client) release() { <-c.parallel }
 
 // redirectHint names the host that a refused redirect points to.
 func (c *Client) redirectHint(location string) string {

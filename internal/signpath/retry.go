@@ -143,17 +143,13 @@ func (b *backoff) left() time.Duration {
 	return b.c.cfg.Timeouts.Total - b.c.now().Sub(b.start)
 }
 
-// attemptTime is the time limit of the next attempt; 0 is none.
+// attemptTime is the time limit of the next attempt.
 func (b *backoff) attemptTime() time.Duration {
 	t := b.c.cfg.Timeouts
 	if t.Total <= 0 {
 		return t.HTTPRequest
 	}
-	left := max(b.left(), time.Second)
-	if t.HTTPRequest <= 0 {
-		return left
-	}
-	return min(t.HTTPRequest, left)
+	return min(t.HTTPRequest, max(b.left(), time.Second))
 }
 
 func (b *backoff) bound() string {

@@ -150,7 +150,7 @@ func (l *listener) config(t testing.TB, host string, roots ...*x509.Certificate)
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	writePEM(t, file, roots...)
 	return &config.Config{OrganizationID: testOrg, APIToken: config.NewSecret(testToken), CAFile: file,
-		APIURL: "https://" + net.JoinHostPort(host, port) + "/Api", SignRoute: "auto",
+		APIURL: "https://" + net.JoinHostPort(host, port) + "/Api", SignRoute: "auto", MaxParallel: 1,
 		SSLCertDir: t.TempDir(), // instead of this machine's roots
 		Timeouts:   config.Timeouts{HTTPRequest: 30 * time.Second}}
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"unicode"
+
+	"signkit/internal/config"
 )
 
 // generation is one of the three forms that the service's sign call has had.
@@ -19,9 +21,9 @@ type generation struct {
 // generations in the order in which they are tried: current, original, in between.
 func generations() []generation {
 	return []generation{
-		{"sign-hash", "SigningRequests/SignHash", (*Client).signHashBody},
-		{"signing-requests", "SigningRequests", (*Client).artifactBody},
-		{"submit-with-artifact", "SigningRequests/SubmitWithArtifact", (*Client).artifactBody},
+		{config.RouteSignHash, "SigningRequests/SignHash", (*Client).signHashBody},
+		{config.RouteSigningRequests, "SigningRequests", (*Client).artifactBody},
+		{config.RouteSubmitWithArtifact, "SigningRequests/SubmitWithArtifact", (*Client).artifactBody},
 	}
 }
 
