@@ -73,6 +73,9 @@ func (b *bench) prepare(build string) (err error) {
 	if _, err := b.output(nil, "cc", "-O2", "-pthread", "-o", b.host, "scripts/bench/testdata/host.c", "-ldl"); err != nil {
 		return err
 	}
+	if err = os.WriteFile(b.small(), []byte("hello"), 0o600); err != nil {
+		return err
+	}
 	options := mockapi.Options{StateDir: filepath.Join(b.dir, "state"), Config: sameKeys()}
 	if b.service, err = mockapi.Start(options); err != nil {
 		return err
@@ -92,11 +95,15 @@ func sameKeys() *mockapi.Config {
 	return cfg
 }
 
-// environment has what a process needs to sign with a service: a failure shows at once and is not repeated.
+// environment has what a process needs to sign with a service: a failure shows at once and is not repeated. The service's root is
+// the only one that is read, unless systemRoots follows.
 func (b *bench) environment(service *mockapi.Server) []string {
-	return append(service.Environment(), "PATH="+os.Getenv("PATH"),
+	return append(service.Environment(), "PATH="+os.Getenv("PATH"), "SSL_CERT_FILE="+service.CAFile(),
 		"SIGNPATH_LOG_CONSOLE_LEVEL=error", "SIGNPATH_TIMEOUTS_RETRY_COUNT=0")
 }
+
+// systemRoots has the system's roots read too, as everybody who sets nothing has.
+const systemRoots = "SSL_CERT_FILE="
 
 // makeToken makes a SoftHSM2 token with keys of the same names.
 func (b *bench) makeToken() error {

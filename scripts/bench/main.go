@@ -24,6 +24,7 @@ type group struct {
 
 // groups is the table of the report, in its order.
 var groups = []group{
+	{"distant", distant},
 	{"start", start},
 	{"openssl", wholeOpenSSL},
 	{"gpg", wholeGPG},

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"io"
-	"net"
 	"net/url"
 	"path/filepath"
-	"sync/atomic"
 
 	"signkit/internal/mockapi"
 )
@@ -58,7 +55,7 @@ func (b *bench) newCounted(state string, policies int) (*counted, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRelay(target.Host)
+	r, err := newRelay(target.Host, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -81,48 +78,4 @@ func (c *counted) sign(into samples) error {
 func (c *counted) close() {
 	c.relay.Close()
 	c.bench.stop(c.service)
-}
-
-// relay passes connections on and counts the bytes of both directions, each before it is sent on.
-type relay struct {
-	net.Listener
-	target string
-	bytes  atomic.Int64
-}
-
-func newRelay(target string) (*relay, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	r := &relay{Listener: listener, target: target}
-	go r.serve()
-	return r, nil
-}
-
-func (r *relay) serve() {
-	for {
-		client, err := r.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", r.target)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		go r.pass(server, client)
-		go r.pass(client, server)
-	}
-}
-
-func (r *relay) pass(to, from net.Conn) {
-	defer to.Close()
-	_, _ = io.Copy(to, io.TeeReader(from, r))
-}
-
-// Write counts.
-func (r *relay) Write(p []byte) (int, error) {
-	r.bytes.Add(int64(len(p)))
-	return len(p), nil
 }

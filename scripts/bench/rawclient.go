@@ -16,15 +16,26 @@ import (
 	"time"
 )
 
-// rawClientCommand runs this program as the other side of group parallel, in a process of
-// its own as our token process is.
+// rawClientCommand runs this program as the other side of groups distant and parallel, in a
+// process of its own as our token process is.
 const rawClientCommand = "raw-client"
 
-// rawClient signs with a key from many goroutines: KEY WORKERS EACH. It prints the rate.
-// It checks nothing but that a signature came.
+// rawClient makes the requests of a cold signature, KEY, and then those of more from many
+// goroutines: WORKERS EACH. It prints the rate of these. It checks nothing but that a signature
+// came.
 func rawClient(args []string) error {
-	if len(args) != 3 {
-		return errors.New("want KEY WORKERS EACH")
+	if len(args) != 1 && len(args) != 3 {
+		return errors.New("want KEY [WORKERS EACH]")
+	}
+	c, err := newRaw(args[0])
+	if err != nil {
+		return err
+	}
+	if _, err := c.send(http.MethodGet, c.policy, nil); err != nil {
+		return err
+	}
+	if err := c.sign(); err != nil || len(args) == 1 {
+		return err
 	}
 	workers, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -32,13 +43,6 @@ func rawClient(args []string) error {
 	}
 	each, err := strconv.Atoi(args[2])
 	if err != nil {
-		return err
-	}
-	c, err := newRaw(args[0])
-	if err != nil {
-		return err
-	}
-	if err := c.sign(); err != nil { // opens the connection
 		return err
 	}
 	begin := time.Now()
@@ -57,10 +61,10 @@ func rawClient(args []string) error {
 }
 
 type raw struct {
-	client *http.Client
-	url    string
-	token  string
-	body   []byte
+	client       *http.Client
+	policy, hash string // URLs
+	token        string
+	body         []byte
 }
 
 func newRaw(key string) (*raw, error) {
@@ -71,9 +75,12 @@ func newRaw(key string) (*raw, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	body, err := json.Marshal(rawBody(key))
+	project, policy, _ := strings.Cut(key, "/")
+	root := os.Getenv("SIGNPATH_API_URL") + "/v1/" + os.Getenv("SIGNPATH_ORGANIZATION_ID")
 	return &raw{
 		client: &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}},
-		url:    os.Getenv("SIGNPATH_API_URL") + "/v1/" + os.Getenv("SIGNPATH_ORGANIZATION_ID") + "/SigningRequests/SignHash",
+		policy: root + "/Cryptoki/MySigningPolicies?projectSlug=" + project + "&signingPolicySlug=" + policy,
+		hash:   root + "/SigningRequests/SignHash",
 		token:  os.Getenv("SIGNPATH_API_TOKEN"), body: body,
 	}, err
 }
@@ -97,18 +104,7 @@ func rawBody(key string) map[string]any {
 }
 
 func (c *raw) sign() error {
-	request, err := http.NewRequest(http.MethodPost, c.url, bytes.NewReader(c.body))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Bearer "+c.token)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := c.client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	body, err := c.send(http.MethodPost, c.hash, c.body)
 	if err != nil {
 		return err
 	}
@@ -116,7 +112,26 @@ func (c *raw) sign() error {
 		HashSigningResult struct{ Signature []byte }
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.HashSigningResult.Signature) == 0 {
-		return fmt.Errorf("no signature: %s: %s", response.Status, body)
+		return fmt.Errorf("no signature: %s", body)
 	}
 	return nil
+}
+
+func (c *raw) send(method, url string, body []byte) ([]byte, error) {
+	request, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := c.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", response.Status, answer)
+	}
+	return answer, err
 }

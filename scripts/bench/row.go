@@ -55,7 +55,7 @@ func compare(name, unit, against string, ours, other []float64) row {
 // ratio: ours may be at most so many times the other.
 func (r row) ratio(most float64) row {
 	r.Value = r.Ours.Median / r.Other.Median
-	r.Target, r.Met = fmt.Sprintf("≤ %.1f×", most), r.Value <= most
+	r.Target, r.Met = fmt.Sprintf("≤ %.4g×", most), r.Value <= most
 	return r
 }
 
