@@ -333,10 +333,14 @@ func TestAuthenticodeSignersAreTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := textFile(t, name, content)
-			if err := osslsigncodeKnows(deadline(t), os.Environ(), file); err != nil {
-				t.Skip(err)
-			}
 			verifier := &Verifier{Environ: os.Environ()}
+			if err := osslsigncodeKnows(deadline(t), os.Environ(), file); err != nil {
+				// An old one: nobody's signature is read, and so none is lost.
+				if found, told := verifier.existing(deadline(t), Authenticode, file, ""); told == nil || told.Error() != err.Error() {
+					t.Errorf("%v, %v; want %v", found, told, err)
+				}
+				return
+			}
 			if found, err := verifier.existing(deadline(t), Authenticode, file, ""); err != nil || len(found) != 0 {
 				t.Errorf("unsigned: %v, %v", found, err)
 			}

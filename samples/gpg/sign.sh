@@ -25,8 +25,8 @@ setup=$(signkit gpg init "$key")
 eval "$setup"
 
 signers() { # signers FILE: the ids of the keys that have signed, whatever the form
-  local read=(cat)
-  if grep -a '^-----BEGIN PGP SIGNATURE-----' "$1" >/dev/null; then read=(sed -n '/^-----BEGIN PGP SIGNATURE-----/,$p'); fi
+  local read=(cat) armor=-----BEGIN\ PGP\ SIGNATURE-----
+  if grep -a "^$armor" "$1" >/dev/null; then read=(sed -n "/^$armor/,\$p"); fi
   "${read[@]}" "$1" | gpg --batch --list-packets 2>/dev/null | sed -n 's/^:signature packet: .*keyid //p' | sort -u
 }
 

@@ -24,7 +24,7 @@ var basics = strings.Fields(`bash cat cp cut dirname env flock grep head ln mkdi
 
 // tools are what the jobs look for; each test takes some away.
 var tools = strings.Fields(`python3 gcc musl-gcc valgrind pkcs11-tool p11tool openssl javac modutil gpg gpg-agent gnupg-pkcs11-scd dash softhsm2-util rpmbuild
-	debsigs debsig-verify dpkg-deb mvn mmdebstrap docker iptables nginx`)
+	debsigs debsig-verify dpkg-deb dscverify mvn mmdebstrap docker iptables nginx`)
 
 // machine is a folder with scripts/, bin/, and calls, a line for each call of a stand-in that changes something.
 type machine struct {
