@@ -61,6 +61,12 @@ func TestArchiveIsReadAlikeFromBothEnds(t *testing.T) {
 	renamed[30] = 'c' // the name of the first entry, where it stands
 	comment := bytes.Clone(stored)
 	comment[len(comment)-2] = 5
+	with := func(archive []byte, at int, octet byte) []byte {
+		changed := bytes.Clone(archive)
+		changed[at] = octet
+		return changed
+	}
+	descriptor := bytes.Index(deflated, []byte("PK\x07\x08"))
 	// shift changes what the directory says of where entries stand, and its end of where it stands itself.
 	shift := func(directory []byte, entries, end uint32) []byte {
 		moved := bytes.Clone(directory)
@@ -78,11 +84,19 @@ func TestArchiveIsReadAlikeFromBothEnds(t *testing.T) {
 		{"with data descriptors", deflated, "", false},
 		{"no entry", empty, "", false},
 		{"octets before the first entry", join([]byte("#!/bin/sh\n"), local, shift(directory, 10, 10)), "before them", false},
-		{"octets before the directory", join(local, []byte("more"), shift(directory, 0, 4)), "octets between", false},
+		{"octets before the directory", join(local, []byte("more"), shift(directory, 0, 4)), "directory is not where", false},
 		{"an entry that is not listed", join(local, local, shift(directory, uint32(len(local)), uint32(len(local)))), "does not list so", false},
 		{"another name in the directory", renamed, "does not list so", false},
+		{"two directories", join(local, directory[:len(directory)-22], directory), "unexpected EOF", false},
+		{"another number of entries", with(stored, len(stored)-12, 3), "unexpected EOF", false},
+		{"no length before a stored entry", with(with(stored, 18, 0), 22, 0), "does not list so", false},
+		{"another length before a stored entry", with(stored, 18, 5), "does not list so", false},
+		{"other flags", with(stored, 6, 1), "does not list so", false},
+		{"another length behind a deflated entry", with(deflated, descriptor+8, 1), "is not its length", false},
 		{"no local header", other, "not a valid zip file", false},
-		{"a comment", join(comment, []byte("hello")), "a comment", false},
+		{"a comment", join(comment, []byte("hello")), "", false},
+		{"a comment that is more", join(comment, []byte("PK\x05\x06.")), "another end of it", false},
+		{"octets behind a comment", join(comment, []byte("hello!")), "octets behind its end", false},
 	}, func(content []byte) error {
 		archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
 		if err != nil {
