@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 )
 
 var aptReleaseFormat = format{
@@ -69,37 +71,35 @@ func (v verification) verifyAptRelease(ctx context.Context, file, dir string) er
 	if err != nil {
 		return err
 	}
-	if err := checkInRelease(inline, release); err != nil {
+	message, err := readInRelease(inline, release)
+	if err != nil {
 		return err
 	}
-	if err := checkDetached(detached); err != nil {
+	if err := v.verifyDetachedFile(ctx, detached, file); err != nil {
 		return err
 	}
-	if err := v.gpgv(ctx, detached, file); err != nil {
-		return err
-	}
-	if err := v.gpgv(ctx, inline); err != nil {
-		return err
+	if err := v.verifyClearSigned(ctx, message); err != nil {
+		return fmt.Errorf("InRelease: %w", err)
 	}
 	return checkAptRelease(file)
 }
 
-// checkInRelease checks that a clear-signed file is nothing but Release and its signature: a client
+// readInRelease takes a clear-signed file that is nothing but Release and its signature: a client
 // may read more of it than gpgv does.
-func checkInRelease(path string, release []byte) error {
+func readInRelease(path string, release []byte) (*clearsign.Block, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	block, err := clearSigned(data)
 	if err != nil {
-		return fmt.Errorf("InRelease %w", err)
+		return nil, fmt.Errorf("InRelease %w", err)
 	}
 	// A clear-signed text loses the blanks at the ends of its lines (RFC 4880, section 7.1).
 	if trimLines(string(block.Plaintext)) != trimLines(string(release)) {
-		return errors.New("InRelease is the signature of another Release")
+		return nil, errors.New("InRelease is the signature of another Release")
 	}
-	return nil
+	return block, nil
 }
 
 // checkAptRelease checks the files of the strongest list of digests. As apt reads it, a file may

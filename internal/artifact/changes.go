@@ -204,13 +204,16 @@ func (s *Signer) signUpload(ctx context.Context, file, dir string) ([]Output, er
 			return nil, err
 		}
 		ours := verification{&Verifier{PublicKey: s.OpenPGP.PublicKey, Environ: s.Environ}, scratch}
-		err := ours.gpgv(ctx, file)
+		err := ours.verifyClearSigned(ctx, u.signature)
 		if _, missing := errors.AsType[*MissingToolError](err); missing {
 			return nil, err
 		}
 		if err != nil {
-			return nil, fmt.Errorf("it is signed by %s already; --existing replace takes that signature away",
-				signerNames(openPGPSigners(u.signature.ArmoredSignature.Body)))
+			others, err := fileSigners(file)
+			if err != nil {
+				return nil, err
+			}
+			return nil, fmt.Errorf("it is signed by %s already; --existing replace takes that signature away", signerNames(others))
 		}
 	}
 	renewed, err := s.Lists.compare(ctx, file, u.listing, true)
@@ -234,7 +237,7 @@ func (v verification) verifyUpload(ctx context.Context, file, _ string) error {
 	if u.signature == nil {
 		return ErrUnsigned
 	}
-	if err := v.gpgv(ctx, file); err != nil || v.Lists.checked {
+	if err := v.verifyClearSigned(ctx, u.signature); err != nil || v.Lists.checked {
 		return err
 	}
 	_, err = v.Lists.compare(ctx, file, u.listing, false)

@@ -310,8 +310,20 @@ func (v verification) verifyDeb(ctx context.Context, path, _ string) error {
 		return err
 	}
 	defer file.Close()
-	if !slices.ContainsFunc(members, isOrigin) {
+	origin := slices.IndexFunc(members, isOrigin)
+	if origin < 0 {
 		return ErrUnsigned
+	}
+	const most = 1 << 20
+	if members[origin].size > most {
+		return fmt.Errorf("%s is longer than any signature", originMember)
+	}
+	signature := make([]byte, members[origin].size)
+	if _, err := file.ReadAt(signature, members[origin].offset); err != nil {
+		return err
+	}
+	if _, err := readDetached(signature); err != nil { // old releases of gpg take more than that for one
+		return fmt.Errorf("%s: %w", originMember, err)
 	}
 	keys, err := v.keys()
 	if err != nil {

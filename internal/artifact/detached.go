@@ -32,10 +32,7 @@ func (s *Signer) signDetached(ctx context.Context, file, dir string) ([]Output, 
 
 func (v verification) verifyDetached(ctx context.Context, file, dir string) error {
 	signature := filepath.Join(dir, filepath.Base(file)+".asc")
-	if err := checkDetached(signature); err != nil {
-		return err
-	}
-	return v.gpgv(ctx, signature, file)
+	return v.verifyDetachedFile(ctx, signature, file)
 }
 
 func (v verification) detachedSigners(_ context.Context, file, dir string) ([]signer, error) {

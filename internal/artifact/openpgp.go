@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
@@ -90,15 +89,6 @@ func (v verification) keyring() (string, error) {
 	return path, os.WriteFile(path, ring, 0o600)
 }
 
-func (v verification) gpgv(ctx context.Context, args ...string) error {
-	keyring, err := v.keyring()
-	if err != nil {
-		return err
-	}
-	_, err = run(ctx, v.environment(), "", "gpgv", append([]string{"--keyring", keyring}, args...)...)
-	return err
-}
-
 // openPGPSigners are whom signatures claim to be of, by fingerprints, or key ids of old ones.
 // Nothing is verified.
 func openPGPSigners(signatures io.Reader) []signer {
@@ -108,15 +98,8 @@ func openPGPSigners(signatures io.Reader) []signer {
 		if err != nil {
 			break
 		}
-		s, ok := p.(*packet.Signature)
-		if !ok {
-			continue
-		}
-		switch {
-		case len(s.IssuerFingerprint) > 0:
-			found = append(found, keySigner(fmt.Sprintf("%X", s.IssuerFingerprint)))
-		case s.IssuerKeyId != nil:
-			found = append(found, keySigner(fmt.Sprintf("%016X", *s.IssuerKeyId)))
+		if s, ok := p.(*packet.Signature); ok {
+			found = append(found, openPGPSignature{Signature: s}.signer())
 		}
 	}
 	if len(found) == 0 {
@@ -135,40 +118,6 @@ func fileSigners(path string) ([]signer, error) {
 		return nil, err
 	}
 	return openPGPFileSigners(data), nil
-}
-
-// checkDetached reads a file with a detached signature: nothing but signatures of octets. Those of
-// text leave open how its lines end (RFC 9580, section 5.2.1), and a script means another thing then.
-func checkDetached(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if bytes.HasPrefix(data, []byte("-----BEGIN")) {
-		if _, behind, ended := bytes.Cut(data, []byte("\n-----END PGP SIGNATURE-----")); !ended || len(bytes.TrimSpace(behind)) > 0 {
-			return fmt.Errorf("%s has something behind the signature, or no end", filepath.Base(path))
-		}
-		block, err := armor.Decode(bytes.NewReader(data))
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", filepath.Base(path), err)
-		}
-		if data, err = io.ReadAll(block.Body); err != nil {
-			return fmt.Errorf("reading %s: %w", filepath.Base(path), err)
-		}
-	}
-	count := 0
-	for reader := packet.NewReader(bytes.NewReader(data)); ; count++ {
-		p, err := reader.Next()
-		if errors.Is(err, io.EOF) && count > 0 {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", filepath.Base(path), err)
-		}
-		if s, ok := p.(*packet.Signature); !ok || s.SigType != packet.SigTypeBinary {
-			return fmt.Errorf("%s is no signature of the file's octets", filepath.Base(path))
-		}
-	}
 }
 
 // clearSigned takes a text that is one clear-signed message and nothing else.

@@ -27,6 +27,9 @@ func checkScript(path string) error {
 	}
 	text := string(data)
 	if strings.HasPrefix(text, "\xff\xfe") {
+		if len(data)%2 == 1 {
+			return errors.New("the script ends in half a character that no signature covers")
+		}
 		units := make([]uint16, (len(data)-2)/2)
 		for i := range units {
 			units[i] = binary.LittleEndian.Uint16(data[2+2*i:])
@@ -38,7 +41,8 @@ func checkScript(path string) error {
 		return ErrUnsigned
 	}
 	at := strings.LastIndex(text[:marker[0]], "\n") + 1 // the marker's line
-	if !scriptBlock.MatchString(text[at:]) {
+	// The digest ends before the line end in front of the block, whatever that is.
+	if !scriptBlock.MatchString(text[at:]) || at > 0 && !strings.HasSuffix(text[:at], "\r\n") {
 		return errors.New("the script has something in or behind its signature block that no signature covers")
 	}
 	return nil

@@ -264,6 +264,9 @@ func TestScriptEndsWithItsSignatureBlock(t *testing.T) {
 		{"a line in it", []byte(strings.Replace(script, "# AAAA", "Write-Output 2", 1)), "in or behind", false},
 		{"another block", []byte(script + script), "in or behind", false},
 		{"no end", []byte(strings.TrimSuffix(script, end)), "in or behind", false},
+		{"no line before it", []byte(script[strings.Index(script, begin):]), "", false},
+		{"another octet before it", []byte(strings.Replace(script, "\r\n"+begin, ";\n"+begin, 1)), "in or behind", true},
+		{"half a character behind", []byte(utf16LE + "x"), "half a character", false},
 		{"other line ends", []byte(strings.ReplaceAll(script, "\r\n", "\n")), "in or behind", true},
 	}, "app.ps1", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.ps1", string(content))) })
 }
@@ -324,14 +327,19 @@ func TestDetachedSignatureIsOfOctets(t *testing.T) {
 		{"armored", detached, "", false},
 		{"octets", octets, "", false},
 		{"two signatures", join(octets, octets), "", false},
-		{"of text", sign("--armor", "--textmode", "--detach-sign"), "no signature of the file's octets", false},
-		{"a signed message", sign("--sign"), "no signature of the file's octets", false},
-		{"text behind it", join(detached, []byte("more\n")), "something behind", false},
-		{"a second armor", join(detached, detached), "something behind", false},
-		{"text before it", join([]byte("more\n"), detached), "reading", false},
-		{"cut off", detached[:len(detached)/2], "or no end", false},
+		{"of text", sign("--armor", "--textmode", "--detach-sign"), "is signed as octets", false},
+		{"a signed message", sign("--sign"), "more than a signature", false},
+		{"text behind it", join(detached, []byte("more\n")), "something beside", false},
+		{"a second armor", join(detached, detached), "something beside", false},
+		{"text before it", join([]byte("more\n"), detached), "reading the signature", false},
+		{"cut off", detached[:len(detached)/2], "has no end", false},
 		{"nothing", nil, "reading", false},
-	}, func(content []byte) error { return checkDetached(textFile(t, "app.bin.asc", string(content))) })
+		{"another armor", bytes.ReplaceAll(detached, []byte("PGP SIGNATURE-----\n"), []byte("PGP OTHER-----\n")), "something beside", false},
+		{"a second armor before it", join([]byte("-----BEGIN OTHER-----\n\naaaa\n-----END OTHER-----\n"), detached), "something beside", false},
+	}, func(content []byte) error {
+		_, err := readDetached(content)
+		return err
+	})
 	t.Run("of text/samples", func(t *testing.T) {
 		signed := filepath.Join(filepath.Dir(file), "app.bin.asc")
 		for name, test := range map[string]struct {
@@ -366,6 +374,36 @@ func TestInReleaseIsReleaseAndItsSignature(t *testing.T) {
 		{"of another text", bytes.Replace(signed, []byte("demo"), []byte("emod"), 1), "another Release", false},
 		{"no signature", signed[:40], "more than one", false},
 	}, func(content []byte) error {
-		return checkInRelease(textFile(t, "InRelease", string(content)), []byte(release))
+		_, err := readInRelease(textFile(t, "InRelease", string(content)), []byte(release))
+		return err
 	})
+}
+
+// TestOneOfSeveralSignersIsNamed: gpgv is not asked about the signatures of the others, whose keys it would miss.
+func TestOneOfSeveralSignersIsNamed(t *testing.T) {
+	need(t, "gpg", "gpgv")
+	ours, other, stranger := softKey(t, "ours"), softKey(t, "other"), softKey(t, "stranger")
+	file := textFile(t, "app.bin", "content\n")
+	var both []byte
+	for _, key := range []*OpenPGP{other, ours} {
+		signature := filepath.Join(t.TempDir(), "signature")
+		shell(t, "", "gpg", "--homedir", key.Home, "--batch", "--output", signature, "--detach-sign", file)
+		data, err := os.ReadFile(signature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both = append(both, data...)
+	}
+	write(t, file+".asc", string(both))
+	verdicts := []verdict{
+		{"ours", &Verifier{PublicKey: ours.PublicKey}, ""},
+		{"the other", &Verifier{PublicKey: other.PublicKey}, ""},
+		{"a stranger", &Verifier{PublicKey: stranger.PublicKey}, "signed by the key " + other.Fingerprint + " and the key " + ours.Fingerprint + ", and not by a key that was named"},
+	}
+	judge(t, Plain, file, verdicts)
+	tamper(t, file)
+	for i := range verdicts[:2] {
+		verdicts[i].want = "BAD signature"
+	}
+	judge(t, Plain, file, verdicts)
 }
