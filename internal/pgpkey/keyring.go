@@ -13,8 +13,11 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// tagPublicSubkey is that of a public subkey (RFC 9580, section 5.5.1.2).
-const tagPublicSubkey = 14
+// Packet tags of other keys (RFC 9580, section 5.5.1).
+const (
+	tagPrivateKey   = 5
+	tagPublicSubkey = 14
+)
 
 // EndedError is the error for a key whose signatures no longer count.
 type EndedError struct {
@@ -31,7 +34,8 @@ func (e *EndedError) Error() string {
 }
 
 // ParseAll reads every transferable public key in data: one armored block or several, or
-// packets as they are.
+// packets as they are. A key that cannot be read is left out, as gpgv does: a distribution's keyring has odd ones.
+// The error says why where no key is left.
 func ParseAll(data []byte) ([]*Key, error) {
 	if len(data) > maxKeyring {
 		return nil, fmt.Errorf("OpenPGP public keys of %d bytes are too long; %d are read", len(data), maxKeyring)
@@ -43,14 +47,23 @@ func ParseAll(data []byte) ([]*Key, error) {
 		}
 	}
 	var keys []*Key
+	var odd error // of the first key that is left out
 	var packets []*packet.OpaquePacket
 	flush := func() error {
 		if len(packets) == 0 {
 			return nil
 		}
 		key, err := read(packets)
-		keys, packets = append(keys, key), nil
-		return err
+		packets = nil
+		switch {
+		case errors.Is(err, errPrivate): // and not what the caller means to show around
+			return err
+		case err == nil:
+			keys = append(keys, key)
+		case odd == nil:
+			odd = err
+		}
+		return nil
 	}
 	for reader := packet.NewOpaqueReader(bytes.NewReader(data)); ; {
 		p, err := reader.Next()
@@ -60,7 +73,7 @@ func ParseAll(data []byte) ([]*Key, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the OpenPGP public keys: %w", err)
 		}
-		if p.Tag == tagPublicKey {
+		if p.Tag == tagPublicKey || p.Tag == tagPrivateKey { // which is refused
 			if err := flush(); err != nil {
 				return nil, err
 			}
@@ -70,6 +83,9 @@ func ParseAll(data []byte) ([]*Key, error) {
 	if err := flush(); err != nil {
 		return nil, err
 	}
+	if len(keys) == 0 && odd != nil {
+		return nil, odd
+	}
 	if len(keys) == 0 {
 		return nil, errors.New("there is no OpenPGP public key")
 	}
@@ -77,7 +93,7 @@ func ParseAll(data []byte) ([]*Key, error) {
 }
 
 // maxKeyring is room for the keys of a distribution.
-const maxKeyring = 16 << 20
+const maxKeyring = 64 << 20
 
 func dearmorAll(data []byte) ([]byte, error) {
 	var all []byte

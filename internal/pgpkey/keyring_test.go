@@ -1,6 +1,7 @@
 package pgpkey
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
 // TestKeysOfTheirTime: GnuPG makes keys and revokes them; what is left verifies a signature at
@@ -89,6 +92,46 @@ func TestParseAllRefusesWhatIsNoPublicKey(t *testing.T) {
 	} {
 		if keys, err := ParseAll([]byte(test.data)); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %d keys, %v; want an error with %q", name, len(keys), err, test.want)
+		}
+	}
+}
+
+// TestOddKeysAreLeftOut of a keyring, as gpgv does, unless no other is there.
+func TestOddKeysAreLeftOut(t *testing.T) {
+	home := gpgHome(t)
+	gpgWithAgent(t, home, "--quick-generate-key", "Good", "nistp256", "cert,sign", "never")
+	good := []byte(gpg(t, home, "--export", "Good"))
+	fingerprint := ""
+	for line := range strings.Lines(gpg(t, home, "--with-colons", "--list-keys")) {
+		if fields := strings.Split(line, ":"); fields[0] == "fpr" {
+			fingerprint = fields[9]
+		}
+	}
+	gpgWithAgent(t, home, "--quick-add-key", fingerprint, "rsa2048", "sign", "never")
+	packets := packet.NewOpaqueReader(strings.NewReader(gpg(t, home, "--export", "Good")))
+	var odd bytes.Buffer // the key without the signature of its subkey, which is the last packet
+	for p, err := packets.Next(); err == nil; {
+		last := p
+		if p, err = packets.Next(); err == nil {
+			if err := last.Serialize(&odd); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	private := []byte(gpg(t, home, "--export-secret-keys", "Good"))
+	for name, test := range map[string]struct {
+		data []byte
+		keys int
+		want string
+	}{
+		"before a good one": {slices.Concat(odd.Bytes(), good), 1, ""},
+		"behind a good one": {slices.Concat(good, odd.Bytes()), 1, ""},
+		"alone":             {odd.Bytes(), 0, "subkey packet not followed by signature"},
+		"a private one":     {slices.Concat(good, private), 0, "private OpenPGP key"},
+	} {
+		keys, err := ParseAll(test.data)
+		if len(keys) != test.keys || (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %d keys, %v; want %d, %q", name, len(keys), err, test.keys, test.want)
 		}
 	}
 }
