@@ -54,6 +54,7 @@ however it ends. --plan shows what would be done.
 Lists of checksums (SHA256SUMS, app.sha256, checksums.txt …) are signed last, since signing changes
 files that they list, and only if they are true then and all that they list is signed. With
 --update-checksums they are brought up to date first. With --output a list goes into the folder, too.
+One that cannot be read as a whole is refused; --detached signs it as it is.
 A .changes or .buildinfo of Debian is brought up to date for all that the call signs.
 
 What the key has signed already is left alone; --force signs it again. What others have signed keeps
@@ -235,6 +236,7 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 	if err != nil {
 		return set, err
 	}
+	r.lists.Detached = r.detached
 	prototype := artifact.Hand{
 		Signer:   &artifact.Signer{Lists: r.lists, Limit: r.timeout + signpath.LongestCall(cfg.Timeouts)},
 		Verifier: &artifact.Verifier{Lists: r.lists, Limit: r.timeout},

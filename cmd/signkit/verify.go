@@ -45,10 +45,12 @@ named, the answer says who signed, and is not "verified". Revocation of certific
 checked.
 
 Release, repomd.xml, .changes, .buildinfo, .dsc, and lists of checksums (SHA256SUMS, app.sha256,
-checksums.txt …) are verified with the files that they list.
+checksums.txt …) are verified with the files that they list; a list that cannot be read as a whole
+is refused.
 
 Files that other tools sign, such as Android or NuGet packages, are refused, and the line names the
-tool, unless FILE.asc (--cms: FILE.p7s) lies beside them. --detached judges that for any file.`,
+tool, unless FILE.asc (--cms: FILE.p7s) lies beside them. --detached judges that for any file, and
+for a list that cannot be read, with a note.`,
 		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
   signkit verify --root ca.pem --timestamp setup.exe`,
 		Args: cobra.ArbitraryArgs, // a list may name all files
@@ -107,6 +109,7 @@ func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verif
 			remove()
 		}
 	}
+	v.Lists.Detached = r.detached
 	if r.timeout <= 0 {
 		return nil, end, usageError("--timeout %s: more than 0", r.timeout)
 	}
@@ -167,6 +170,7 @@ type verified struct {
 	Kind     artifact.Kind `json:"kind,omitempty"` // empty where it is not known
 	Verified bool          `json:"verified"`
 	SignedBy string        `json:"signed_by,omitempty"` // where nobody was named
+	Notes    []string      `json:"notes,omitempty"`     // what "verified" does not say of this file
 	Error    string        `json:"error,omitempty"`
 }
 
@@ -216,11 +220,13 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, args []string, 
 	}
 	var failures []error
 	for _, job := range jobs {
+		var notes []string
+		v.Lists.Note = func(text string) { notes = append(notes, text) }
 		err := v.Verify(ctx, job.Kind, job.File, folderOf(job.File))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		row := verified{File: a.display(job.File), Kind: job.Kind, Verified: err == nil}
+		row := verified{File: a.display(job.File), Kind: job.Kind, Verified: err == nil, Notes: notes}
 		if err != nil {
 			row.Error = err.Error()
 			if other, ok := errors.AsType[*artifact.NotComparedError](err); ok {
@@ -263,6 +269,8 @@ func (a *app) showVerified(results []verified) {
 			word, paint = r.Error, red
 		case !r.Verified:
 			word, paint = "FAILED: "+strings.ReplaceAll(r.Error, "\n", "; "), red
+		case len(r.Notes) > 0:
+			word += " (" + strings.Join(r.Notes, "; ") + ")"
 		}
 		rows = append(rows, []string{r.File, string(r.Kind), word})
 		colours = append(colours, paint)

@@ -136,7 +136,7 @@ func (b *Batch) forLists(hand *Hand, result *Result, made map[string]string) *Ha
 	for _, lists := range []*Lists{&signer.Lists, &verifier.Lists} {
 		lists.folders, lists.results = folders, made
 	}
-	signer.Lists.note = result.note
+	signer.Lists.Note = result.note
 	return &Hand{Signer: &signer, Verifier: &verifier, Log: hand.Log}
 }
 

@@ -220,7 +220,7 @@ func (s *Signer) signUpload(ctx context.Context, file, dir string) ([]Output, er
 	if err != nil {
 		return nil, err
 	}
-	s.Lists.tell(u.listing, renewed)
+	s.Lists.tellRenewed(renewed)
 	text := filepath.Join(dir, "input")
 	if err := os.WriteFile(text, []byte(strings.TrimRight(u.text(), "\n")+"\n\n"), 0o600); err != nil {
 		return nil, err

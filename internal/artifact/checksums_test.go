@@ -2,14 +2,18 @@ package artifact
 
 import (
 	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/blake2b"
 )
 
 // TestListsOfChecksums are known by their names, read in every form that tools write, and brought up to date in that form.
@@ -20,6 +24,7 @@ func TestListsOfChecksums(t *testing.T) {
 	same := func(line string, digest func([]byte) string) func([]byte) string {
 		return func(content []byte) string { return strings.ReplaceAll(line, "SUM", digest(content)) }
 	}
+	blake := func(content []byte) string { return fmt.Sprintf("%x", blake2b.Sum512(content)) }
 	upper := func(content []byte) string { return strings.ToUpper(sum(content)) }
 	for _, test := range []struct {
 		name string
@@ -37,6 +42,18 @@ func TestListsOfChecksums(t *testing.T) {
 		{"app.bin.md5", same("SUM\n", func(content []byte) string { return fmt.Sprintf("%x", md5.Sum(content)) })},
 		{"checksums.txt", same("SUM  app.bin\n", upper)},
 		{"demo_1.0_checksums.txt", same("SUM  app.bin\n", long)},
+		{"B2SUMS", same("SUM  app.bin\n", blake)},
+		{"checksums.b2sums", same("BLAKE2b (app.bin) = SUM\n", blake)},
+		{"checksums.txt", same("BLAKE2B-512(app.bin)= SUM\n", blake)},
+		{"SHA256SUMS-1.0", same("SUM  app.bin\n", sum)},
+		{"SHA256SUMS-1.0rc1-amd64.txt", same("SUM  app.bin\n", sum)},
+		{"CHECKSUMS-1.0", same("SUM  app.bin\n", sum)},
+		{"CHECKSUM.SHA256-Demo-1.0-amd64", same("SHA256 (app.bin) = SUM\n", sum)},
+		{"sha256sum-amd64.txt", same("SUM  app.bin\n", sum)},
+		{"SHA256SUMS", same("SUM\tapp.bin\n", sum)},
+		{"SHA256SUMS", same("\ufeffSUM  app.bin\n", sum)},
+		{"app.bin.sha256", same("SUM\n\n", sum)},
+		{"app.bin.sha256", same("# of app.bin\n\ufeffSUM \n", sum)},
 		{"CHECKSUMS", same("MD5 (app.bin) = SUM\n", func(content []byte) string { return fmt.Sprintf("%x", md5.Sum(content)) })},
 	} {
 		dir := t.TempDir()
@@ -59,18 +76,91 @@ func TestListsOfChecksums(t *testing.T) {
 			t.Errorf("%s: the renewed list: %v, %v", test.name, renewed, err)
 		}
 	}
-	odd := sum(now) + "  app.bin\nand a word\n"
 	for name, text := range map[string]string{
-		"app.bin": sum(now) + "  app.bin\n", "SHA256SUMS": "nothing of that kind\n", "SHA512SUMS": sum(now) + "  app.bin\n",
-		"app.sha256": "SHA1 (app.bin) = " + sum(now) + "\n", "checksums.txt": "d41d8cd9  app.bin\n",
+		"app.bin": sum(now) + "  app.bin\n", "sha256sum": elf.ELFMAG + "\x02", "checksum": "#!/bin/sh\n", "md5-1.0.tar.gz": "x", "checksums.go": "x",
+		"SHA256SUMS.sign": "x", "sha256-cli": "x", "checksum-1.0.7z": "x", "SHA256SUMS-1.0.gz": "x",
 	} {
 		if list, err := checksumList(textFile(t, name, text)); list != nil || err != nil {
 			t.Errorf("%s: %q is a list: %+v, %v", name, text, list, err)
 		}
 	}
-	if list, err := checksumList(textFile(t, "SHA256SUMS", odd)); err != nil || list == nil || len(list.entries) != 0 || !strings.Contains(list.note, "line 2") {
-		t.Errorf("a list with a line of no known form: %+v, %v", list, err)
+}
+
+// TestListThatCannotBeReadIsNoSignedFile like others: what it says is not compared, so it is neither signed nor verified unless the
+// signature alone is asked for, and then a note says so.
+func TestListThatCannotBeReadIsNoSignedFile(t *testing.T) {
+	key := softKey(t, "ours")
+	gpg := func(dir, name string) {
+		shell(t, dir, "gpg", "--homedir", key.Home, "--batch", "--output", name+".asc", "--armor", "--detach-sign", name)
 	}
+	good := fmt.Sprintf("%x  a\n", sha256.Sum256([]byte("a")))
+	for name, test := range map[string]struct{ file, text, want string }{
+		"a heading":             {"SHA256SUMS", "Release 1.0, checksums:\n" + good, "line 1 is of no known form"},
+		"a last line":           {"SHA256SUMS", good + "-- end\n", "line 2 is of no known form"},
+		"another digest":        {"SHA256SUMS", good + fmt.Sprintf("%x  b\n", sha1.Sum([]byte("b"))), "line 2 has a digest of SHA1, and the name of the list says SHA256"},
+		"only another digest":   {"SHA512SUMS", good, "line 1 has a digest of SHA256"},
+		"a digest alone":        {"SHA256SUMS", good + good[:64] + "\n", "line 2 is of no known form"},
+		"an unknown digest":     {"checksums", "SHA3-256 (a) = " + good[:64] + "\n", "not known, SHA3-256"},
+		"a name of that digest": {"a.sha3-256", good, "not known, SHA3-256"},
+		"digits too few":        {"checksums.txt", good[2:], "known length"},
+		"digits of another":     {"a.sha256", "SHA1 (a) = " + good[:64] + "\n", "64 hex digits, not those of SHA1"},
+		"nothing":               {"SHA256SUMS", "# nothing\n", "it lists no file"},
+		"UTF-16":                {"SHA256SUMS", "\xff\xfe" + strings.Join(strings.Split(good, ""), "\x00") + "\x00", "no known form"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "a"), "another version")
+			list := filepath.Join(dir, test.file)
+			write(t, list, test.text)
+			batch := &Batch{Hands: []*Hand{hand(key)}}
+			results := batch.Run(deadline(t), []Job{{list, Plain}})
+			wantStatus(t, results, Failed)
+			wantText(t, results[0].Err, test.want)
+			wantText(t, results[0].Err, "--detached asks for the signature alone")
+
+			gpg(dir, test.file)
+			var notes []string
+			verifier := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}
+			verifier.Lists.Note = func(text string) { notes = append(notes, text) }
+			wantText(t, verifier.Verify(deadline(t), Plain, list, dir), test.want)
+			verifier.Lists.Detached = true
+			wantText(t, verifier.Verify(deadline(t), Plain, list, dir), "")
+			if len(notes) != 1 || !strings.Contains(notes[0], "not compared with the files that it lists: ") {
+				t.Errorf("notes %q", notes)
+			}
+
+			remove(t, list+".asc")
+			batch.Hands[0].Signer.Lists.Detached, batch.Hands[0].Verifier.Lists.Detached = true, true
+			results = batch.Run(deadline(t), []Job{{list, Plain}})
+			wantStatus(t, results, Signed)
+			if len(results[0].Notes) != 1 {
+				t.Errorf("notes of signing: %q", results[0].Notes)
+			}
+		})
+	}
+}
+
+// TestDetachedListIsStillHeldAgainstItsFiles where it can be read.
+func TestDetachedListIsStillHeldAgainstItsFiles(t *testing.T) {
+	key := softKey(t, "ours")
+	list := textFile(t, "SHA256SUMS", fmt.Sprintf("%x  a\n", sha256.Sum256([]byte("a"))))
+	write(t, filepath.Join(filepath.Dir(list), "a"), "b")
+	batch := &Batch{Hands: []*Hand{hand(key)}}
+	batch.Hands[0].Signer.Lists.Detached = true
+	results := batch.Run(deadline(t), []Job{{list, Plain}})
+	wantStatus(t, results, Failed)
+	wantText(t, results[0].Err, `stale: "a"`)
+}
+
+// TestListOfItselfAloneSaysNothing that could be true.
+func TestListOfItselfAloneSaysNothing(t *testing.T) {
+	list := textFile(t, "SHA256SUMS", fmt.Sprintf("%x  SHA256SUMS\n", sha256.Sum256(nil)))
+	read, err := checksumList(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = (&Lists{}).compare(deadline(t), list, read.withoutItself(list, armorBeside), false)
+	wantText(t, err, "stale: it lists no file but itself")
 }
 
 // TestListIsSignedAfterItsFiles, and is refused where it does not say what they have become, unless it may be brought up to date.

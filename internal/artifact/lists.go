@@ -18,18 +18,21 @@ import (
 type Lists struct {
 	Update        bool // bring digests up to date before signing; else a list that is not true is refused
 	IgnoreMissing bool // a listed file that is not there is passed over
+	Detached      bool // a list that cannot be read is taken for any other file, with a note; else it is refused
+
+	// Note takes what whoever signs or verifies should know of a list; may be nil.
+	Note func(text string)
 
 	folders []string          // where listed files lie; the first that has one counts; nil: beside the list
 	results map[string]string // of this call: the file that was named, and where it lies now
 	checked bool              // the files have been compared already
-	note    func(text string) // what whoever signs should know; may be nil
 }
 
 // listing is a text with lines that say what the digest of a file is.
 type listing struct {
 	lines   []string // with their ends
 	entries []listed
-	note    string // why nothing of it is compared
+	unread  string // why nothing of it can be compared; empty where it can
 
 	required  func(name string) bool // what must be there in any case; nil: nothing
 	automatic bool                   // what this call has signed is brought up to date without being asked for
@@ -201,7 +204,10 @@ func (l *Lists) compare(ctx context.Context, path string, list *listing, signing
 		}
 		renewed = append(renewed, name)
 	}
-	found.none = present == 0 && len(list.entries) > 0 && !signing
+	if len(list.entries) == 0 {
+		return nil, &StaleError{"it lists no file but itself"}
+	}
+	found.none = present == 0 && !signing
 	return renewed, found.err(signing)
 }
 
@@ -263,15 +269,15 @@ func quoted(names []string) string {
 	return text + " is"
 }
 
-// tell passes on what whoever signs should know of a list.
-func (l *Lists) tell(list *listing, renewed []string) {
-	if l.note == nil {
-		return
+// tell passes on what whoever signs or verifies should know of a list.
+func (l *Lists) tell(text string) {
+	if l.Note != nil {
+		l.Note(text)
 	}
-	if list.note != "" {
-		l.note(list.note)
-	}
-	if len(renewed) > 0 {
-		l.note("brought up to date: " + strings.TrimSuffix(strings.TrimSuffix(quoted(renewed), " is"), " are"))
+}
+
+func (l *Lists) tellRenewed(names []string) {
+	if len(names) > 0 {
+		l.tell("brought up to date: " + strings.TrimSuffix(strings.TrimSuffix(quoted(names), " is"), " are"))
 	}
 }
