@@ -46,7 +46,7 @@ checked.
 
 Release, repomd.xml, .changes, .buildinfo, .dsc, and lists of checksums (SHA256SUMS, app.sha256,
 checksums.txt …) are verified with the files that they list; a list that cannot be read as a whole
-is refused.
+is refused. An InRelease needs no Release beside it.
 
 Files that other tools sign, such as Android or NuGet packages, are refused, and the line names the
 tool, unless FILE.asc (--cms: FILE.p7s) lies beside them. --detached judges that for any file, and
@@ -109,7 +109,7 @@ func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verif
 			remove()
 		}
 	}
-	v.Lists.Detached = r.detached
+	v.Lists.Detached, v.InReleaseAlone = r.detached, true
 	if r.timeout <= 0 {
 		return nil, end, usageError("--timeout %s: more than 0", r.timeout)
 	}
@@ -202,6 +202,9 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, args []string, 
 		return err
 	}
 	jobs, leftOut, err := a.planFiles(files, "", r.cms)
+	if !r.detached {
+		jobs, leftOut = artifact.WithInRelease(jobs, leftOut)
+	}
 	d.LeftOut = a.leftOutFiles(leftOut)
 	if err := withCode(exitUsage, errors.Join(err, asError(leftOut))); err != nil {
 		return err // whoever asks about a file wants an answer

@@ -22,10 +22,21 @@ var aptReleaseFormat = format{
 		Several:  "refused unless --existing says more",
 		Limits:   "the files it lists must be there and as listed",
 	},
-	beside: func(string) []string { return []string{"InRelease", "Release.gpg"} },
-	match:  func(c *candidate) bool { return c.name == "Release" && isAptRelease(c.head) },
-	sign:   (*Signer).signAptRelease,
+	beside: func(name string) []string {
+		if name == "InRelease" { // see WithInRelease
+			return nil
+		}
+		return []string{"InRelease", "Release.gpg"}
+	},
+	match: func(c *candidate) bool { return c.name == "Release" && isAptRelease(c.head) },
+	sign:  (*Signer).signAptRelease,
 	signers: func(v verification, ctx context.Context, file, dir string) ([]signer, error) {
+		if filepath.Base(file) == "InRelease" {
+			return fileSigners(file)
+		}
+		if v.takesInRelease(dir) {
+			return fileSigners(filepath.Join(dir, "InRelease"))
+		}
 		return fileSigners(filepath.Join(dir, "Release.gpg"))
 	},
 	verify: verification.verifyAptRelease,
@@ -41,9 +52,11 @@ func isAptRelease(head []byte) bool {
 // looks for no signature beside it.
 func isComponentRelease(head []byte) bool { return hasField(head, "Component", "Architecture") }
 
+// hasField looks for fields as deb822(5) reads them: the case of their names does not matter.
 func hasField(head []byte, fields ...string) bool {
 	for line := range bytes.Lines(head) {
-		if field, _, found := bytes.Cut(line, []byte(":")); found && slices.Contains(fields, string(field)) {
+		name, _, found := bytes.Cut(line, []byte(":"))
+		if found && slices.ContainsFunc(fields, func(field string) bool { return strings.EqualFold(field, string(name)) }) {
 			return true
 		}
 	}
@@ -64,19 +77,57 @@ func (s *Signer) signAptRelease(ctx context.Context, file, dir string) ([]Output
 	return append(inline, detached...), err
 }
 
-// verifyAptRelease checks both signatures, and that InRelease says what Release says.
+// WithInRelease makes jobs of those files that are an InRelease and were left out as a signature: as it holds what it is the
+// signature of, it can be verified without its Release. One that was left out since Release is named stays so.
+func WithInRelease(jobs []Job, leftOut []*LeftOutError) ([]Job, []*LeftOutError) {
+	var rest []*LeftOutError
+	for _, file := range leftOut {
+		info, err := os.Stat(file.File)
+		if file.Expected || filepath.Base(file.File) != "InRelease" || err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+			rest = append(rest, file)
+			continue
+		}
+		jobs = append(jobs, Job{file.File, AptRelease})
+	}
+	return jobs, rest
+}
+
+// takesInRelease reports whether a folder has the one signature of a Release and not the other, and that will do.
+func (v *Verifier) takesInRelease(dir string) bool {
+	_, inline := os.Stat(filepath.Join(dir, "InRelease"))
+	_, detached := os.Stat(filepath.Join(dir, "Release.gpg"))
+	return v.InReleaseAlone && inline == nil && errors.Is(detached, os.ErrNotExist)
+}
+
+// verifyAptRelease checks both signatures, that InRelease says what Release says, and that this is true. An InRelease that is
+// named itself is judged by what it holds.
 func (v verification) verifyAptRelease(ctx context.Context, file, dir string) error {
-	detached, inline := filepath.Join(dir, "Release.gpg"), filepath.Join(dir, "InRelease")
+	if filepath.Base(file) == "InRelease" {
+		message, err := readInRelease(file)
+		if err != nil {
+			return err
+		}
+		if err := v.verifyClearSigned(ctx, message); err != nil {
+			return err
+		}
+		return checkReleaseFiles(string(message.Plaintext), filepath.Dir(file))
+	}
 	release, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	message, err := readInRelease(inline, release)
+	message, err := readInRelease(filepath.Join(dir, "InRelease"))
 	if err != nil {
 		return err
 	}
-	if err := v.verifyDetachedFile(ctx, detached, file); err != nil {
-		return err
+	// A clear-signed text loses the blanks at the ends of its lines (RFC 4880, section 7.1).
+	if trimLines(string(message.Plaintext)) != trimLines(string(release)) {
+		return errors.New("InRelease is the signature of another Release")
+	}
+	if !v.takesInRelease(dir) {
+		if err := v.verifyDetachedFile(ctx, filepath.Join(dir, "Release.gpg"), file); err != nil {
+			return err
+		}
 	}
 	if err := v.verifyClearSigned(ctx, message); err != nil {
 		return fmt.Errorf("InRelease: %w", err)
@@ -84,9 +135,9 @@ func (v verification) verifyAptRelease(ctx context.Context, file, dir string) er
 	return checkAptRelease(file)
 }
 
-// readInRelease takes a clear-signed file that is nothing but Release and its signature: a client
+// readInRelease takes a clear-signed file that is nothing but a Release and its signature: a client
 // may read more of it than gpgv does.
-func readInRelease(path string, release []byte) (*clearsign.Block, error) {
+func readInRelease(path string) (*clearsign.Block, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -95,32 +146,36 @@ func readInRelease(path string, release []byte) (*clearsign.Block, error) {
 	if err != nil {
 		return nil, fmt.Errorf("InRelease %w", err)
 	}
-	// A clear-signed text loses the blanks at the ends of its lines (RFC 4880, section 7.1).
-	if trimLines(string(block.Plaintext)) != trimLines(string(release)) {
-		return nil, errors.New("InRelease is the signature of another Release")
-	}
 	return block, nil
 }
 
-// checkAptRelease checks the files of the strongest list of digests. As apt reads it, a file may
-// be there in one compression only; it must be there in one (Debian wiki, "RepositoryFormat").
+// checkAptRelease checks the files that a Release lists.
 func checkAptRelease(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	kind, list := strongestList(string(data))
-	root, err := os.OpenRoot(filepath.Dir(path))
+	return checkReleaseFiles(string(data), filepath.Dir(path))
+}
+
+// checkReleaseFiles checks each file that a Release lists with the strongest of its digests. As apt reads it, a file may be there
+// in one compression only; it must be there in one (Debian wiki, "RepositoryFormat").
+func checkReleaseFiles(release, folder string) error {
+	list, err := parseRelease(release)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return &StaleError{"Release lists no file"}
+	}
+	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	present, absent := map[string]bool{}, map[string]string{}
-	for name, sum := range list {
-		if slices.Contains([]string{"Release", "InRelease", "Release.gpg"}, name) {
-			continue // apt-ftparchive lists what it is writing, and what is signed afterwards
-		}
-		err := checkListed(root, name, kind, sum)
+	for name, listed := range list {
+		err := checkListed(root, name, listed.kind, listed.sum)
 		stem := strings.TrimSuffix(name, compression(name))
 		switch {
 		case errors.Is(err, os.ErrNotExist):
@@ -149,32 +204,60 @@ func compression(name string) string {
 	return ""
 }
 
-// strongestList is the list of the strongest digest in a Release: name to digest. Empty where
-// there is none.
-func strongestList(release string) (kind string, list map[string]string) {
-	rank := map[string]int{"SHA512": 4, "SHA256": 3, "SHA1": 2, "MD5Sum": 1}
-	lists := map[string]map[string]string{}
-	field := ""
+// releaseFields are those of a Release that list files, in lower case, the strongest digest first.
+var releaseFields = []string{"sha512", "sha256", "sha1", "md5sum"}
+
+// releaseDigest is what a Release says of a file.
+type releaseDigest struct{ kind, sum string }
+
+// parseRelease reads the one paragraph of a Release strictly: nothing in it can be taken for two things. What it lists is the
+// strongest digest of each file, by name; not of itself and its signatures: apt-ftparchive lists what it is writing.
+func parseRelease(release string) (map[string]releaseDigest, error) {
+	fields := map[string]bool{}
+	lists := map[string]map[string]string{} // by field: name to digest
+	field, ended, number := "", false, 0
 	for line := range strings.Lines(release) {
-		if line[0] != ' ' && line[0] != '\t' {
-			field, _, _ = strings.Cut(line, ":")
+		number++
+		content := strings.TrimRight(line, " \t\r\n")
+		switch {
+		case content == "":
+			ended = len(fields) > 0
+			continue
+		case ended:
+			return nil, errors.New("Release is more than one paragraph")
+		case content[0] != ' ' && content[0] != '\t':
+			name, _, found := strings.Cut(content, ":")
+			field = strings.ToLower(strings.TrimRight(name, " \t"))
+			if !found || fields[field] {
+				return nil, fmt.Errorf("line %d of Release is no field, or one that is there twice", number)
+			}
+			fields[field] = true
+			continue
+		case !slices.Contains(releaseFields, field):
 			continue
 		}
-		words := strings.Fields(line)
-		if rank[field] == 0 || len(words) != 3 { // digest, size, name
-			continue
+		words := strings.Fields(content) // digest, size, name
+		if len(words) != 3 {
+			return nil, fmt.Errorf("line %d of Release lists no file", number)
 		}
 		if lists[field] == nil {
 			lists[field] = map[string]string{}
 		}
+		if sum, twice := lists[field][words[2]]; twice && !strings.EqualFold(sum, words[0]) {
+			return nil, fmt.Errorf("line %d of Release lists a file twice, with two digests", number)
+		}
 		lists[field][words[2]] = words[0]
 	}
-	for field, files := range lists {
-		if rank[field] > rank[kind] {
-			kind, list = field, files
+	strongest := map[string]releaseDigest{}
+	for _, field := range slices.Backward(releaseFields) {
+		for name, sum := range lists[field] {
+			strongest[name] = releaseDigest{field, sum}
 		}
 	}
-	return kind, list
+	for _, own := range []string{"Release", "InRelease", "Release.gpg"} {
+		delete(strongest, own)
+	}
+	return strongest, nil
 }
 
 func trimLines(text string) string {

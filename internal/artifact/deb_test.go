@@ -153,7 +153,7 @@ func TestKeysThatEndedVerifyNothing(t *testing.T) {
 	need(t, "debsig-verify", "dpkg-deb", "rpmsign", "rpmbuild", "rpmkeys")
 	key := softKey(t, "ours")
 	kinds := map[Kind]string{
-		Plain: textFile(t, "app.tar.gz", "content\n"), AptRelease: textFile(t, "Release", "Suite: stable\n"),
+		Plain: textFile(t, "app.tar.gz", "content\n"), AptRelease: aptRelease(t, "Suite: stable\n"),
 		Deb: debPackage(t), RPM: rpmPackage(t),
 	}
 	gpg := func(args ...string) {

@@ -25,7 +25,7 @@ func TestOthersOpenPGPSignaturesAreKept(t *testing.T) {
 	}{
 		{Plain, func(t *testing.T) string { return textFile(t, "app.tar.gz", "content\n") }, nil, "app.tar.gz.asc would be overwritten"},
 		{YumIndex, yumIndex, nil, "repomd.xml.asc would be overwritten"},
-		{AptRelease, func(t *testing.T) string { return textFile(t, "Release", "Suite: stable\n") }, nil, "InRelease and Release.gpg would be overwritten"},
+		{AptRelease, func(t *testing.T) string { return aptRelease(t, "Suite: stable\n") }, nil, "InRelease and Release.gpg would be overwritten"},
 		{Deb, func(t *testing.T) string { return debPackage(t) }, []string{"debsig-verify", "dpkg-deb"}, "holds one signature of type origin"},
 		{RPM, func(t *testing.T) string { return rpmPackage(t, "--define", "_rpmformat 4") }, []string{"rpmsign", "rpmkeys", "rpmbuild"}, "one signature in a package"},
 	}
@@ -85,7 +85,7 @@ func TestOthersOpenPGPSignaturesAreKept(t *testing.T) {
 func TestOneOfTwoSignatureFilesOfAnotherIsKept(t *testing.T) {
 	ours, other := softKey(t, "ours"), softKey(t, "other")
 	for _, missing := range []string{"InRelease", "Release.gpg"} {
-		signed, dir := signInto(t, &Signer{OpenPGP: other, Environ: os.Environ()}, AptRelease, textFile(t, "Release", "Suite: stable\n"))
+		signed, dir := signInto(t, &Signer{OpenPGP: other, Environ: os.Environ()}, AptRelease, aptRelease(t, "Suite: stable\n"))
 		if err := os.Remove(filepath.Join(dir, missing)); err != nil {
 			t.Fatal(err)
 		}

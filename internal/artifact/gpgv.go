@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
@@ -128,8 +129,22 @@ func readSignatures(data []byte, kind packet.SignatureType) ([]openPGPSignature,
 		if !ok || signature.SigType != kind {
 			return nil, errors.New("it is no signature of this kind: a file is signed as octets, a clear-signed message as text")
 		}
+		if err := dated(signature, time.Now()); err != nil {
+			return nil, err
+		}
 		found = append(found, openPGPSignature{signature, raw})
 	}
+}
+
+// aheadOfTime is how far the signer's clock may be ahead of ours.
+const aheadOfTime = 24 * time.Hour
+
+// dated checks that a signature is of the past: gpgv takes one of any day to come.
+func dated(signature *packet.Signature, now time.Time) error {
+	if signature.CreationTime.After(now.Add(aheadOfTime)) {
+		return fmt.Errorf("the signature is dated %s, which is to come", signature.CreationTime.UTC().Format(time.DateOnly))
+	}
+	return nil
 }
 
 // verifyClearSigned checks a text that is one clear-signed message: gpgv gets what was read of it.

@@ -92,7 +92,16 @@ func TestAptReleaseIsTrueOfItsFiles(t *testing.T) {
 		{"one compression is there", release(line("main/Packages", "packages"), line("main/Packages.xz", "not here")), ""},
 		{"a changed file", release(line("main/Packages", "other")), `stale: "main/Packages" is not the file that is listed`},
 		{"a missing file", release(line("main/Packages", "packages"), line("main/Contents.gz", "x")), "stale: main/Contents.gz is not there"},
-		{"a file outside", release(line("../../outside", "x")), "escapes"},
+		{"a file outside", release(line("main/Packages", "packages"), line("../../outside", "x")), "escapes"},
+		{"fields in lower case", "suite: stable\nsha256:\n" + line("main/Packages", "other"), `stale: "main/Packages" is not the file`},
+		{"a stronger list of other files", release(line("main/Packages", "other")) + fmt.Sprintf("SHA512:\n %x 2 main/Packages.gz\n", sha512.Sum512([]byte("gz"))), "stale:"},
+		{"a field that is there twice", release(line("main/Packages", "packages")) + "sha256:\n", "there twice"},
+		{"a file with two digests", release(line("main/Packages", "packages"), line("main/Packages", "other")), "lists a file twice"},
+		{"a second paragraph", release(line("main/Packages", "packages")) + "\nOrigin: demo\n", "more than one paragraph"},
+		{"a line that lists nothing", release(" 00 main/Packages\n"), "lists no file"},
+		{"no list", "Suite: stable\n", "stale: Release lists no file"},
+		{"an empty list", "Suite: stable\nSHA256:\n", "stale: Release lists no file"},
+		{"itself alone", "Suite: stable\nSHA256:\n" + line("InRelease", ""), "stale: Release lists no file"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -112,4 +121,65 @@ func TestAptReleaseIsTrueOfItsFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestInReleaseAloneIsEnoughForVerifying, and for nothing else: signing makes both signatures.
+func TestInReleaseAloneIsEnoughForVerifying(t *testing.T) {
+	key := softKey(t, "ours")
+	for name, test := range map[string]struct {
+		file   string // that is named
+		change func(t *testing.T, dir string)
+		want   string
+	}{
+		"InRelease": {"InRelease", func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "Release")) }, ""},
+		"Release":   {"Release", func(*testing.T, string) {}, ""},
+		"InRelease with a changed file": {
+			"InRelease", func(t *testing.T, dir string) { write(t, filepath.Join(dir, "Packages"), "other") }, `stale: "Packages"`,
+		},
+		"Release that is another": {
+			"Release", func(t *testing.T, dir string) { write(t, filepath.Join(dir, "Release"), "Suite: other\n") }, "another Release",
+		},
+		"InRelease that is changed": {"InRelease", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "InRelease")
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, strings.Replace(string(data), "Suite: stable", "Suite: oldest", 1))
+		}, "gpgv"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, dir := signInto(t, &Signer{OpenPGP: key, Environ: os.Environ()}, AptRelease, aptRelease(t, "Suite: stable\n"))
+			remove(t, filepath.Join(dir, "Release.gpg"))
+			test.change(t, dir)
+			jobs, leftOut, err := Plan([]string{filepath.Join(dir, test.file)}, "", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.file == "InRelease" && len(jobs) > 0 {
+				t.Error("an InRelease would be signed")
+			}
+			if jobs, leftOut = WithInRelease(jobs, leftOut); len(jobs) != 1 || len(leftOut) > 0 {
+				t.Fatalf("jobs %v, left out %v", jobs, leftOut)
+			}
+			verifier := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ(), InReleaseAlone: true}
+			wantText(t, verifier.Verify(deadline(t), jobs[0].Kind, jobs[0].File, dir), test.want)
+			verifier.PublicKey = ""
+			if other, ok := errors.AsType[*NotComparedError](verifier.Verify(deadline(t), jobs[0].Kind, jobs[0].File, dir)); !ok || !strings.Contains(other.Signers, key.Fingerprint) {
+				t.Errorf("where nobody is named: %v", other)
+			}
+			if test.file == "Release" {
+				strict := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}
+				wantText(t, strict.Verify(deadline(t), jobs[0].Kind, jobs[0].File, dir), "Release.gpg is missing")
+			}
+		})
+	}
+}
+
+// aptRelease makes a repository with one file, and its Release with these fields.
+func aptRelease(t *testing.T, fields string) string {
+	t.Helper()
+	file := textFile(t, "Release", fmt.Sprintf("%sSHA256:\n %x 8 Packages\n", fields, sha256.Sum256([]byte("packages"))))
+	write(t, filepath.Join(filepath.Dir(file), "Packages"), "packages")
+	return file
 }

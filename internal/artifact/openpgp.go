@@ -125,9 +125,16 @@ func clearSigned(data []byte) (*clearsign.Block, error) {
 	if !bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----\n")) {
 		return nil, errors.New("does not begin with a clear-signed message")
 	}
+	// Readers drop some of them at the ends of lines, or end a line or a text there.
+	if i := bytes.IndexFunc(data, isControl); i >= 0 {
+		return nil, fmt.Errorf("has the control character %#02x", data[i])
+	}
 	block, rest := clearsign.Decode(data)
 	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, errors.New("is more than one clear-signed message, or a damaged one")
 	}
 	return block, nil
 }
+
+// isControl knows what no text needs.
+func isControl(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f }

@@ -25,7 +25,7 @@ func TestOpenPGPFormatsAreSignedAndJudgedByTheirTools(t *testing.T) {
 	}{
 		{Plain, func(t *testing.T) string { return textFile(t, "app.tar.gz", "content\n") }, nil},
 		{YumIndex, yumIndex, nil},
-		{AptRelease, func(t *testing.T) string { return textFile(t, "Release", "Suite: stable \n- dash\nDate: today\n") }, nil},
+		{AptRelease, func(t *testing.T) string { return aptRelease(t, "Suite: stable \n-dash: escaped\nDate: today\n") }, nil},
 		{RPM, func(t *testing.T) string { return rpmPackage(t) }, []string{"rpmsign", "rpmkeys", "rpmbuild"}},
 		{Deb, func(t *testing.T) string { return debPackage(t) }, []string{"debsig-verify", "dpkg-deb"}},
 	}
@@ -61,8 +61,8 @@ func TestOpenPGPFormatsAreSignedAndJudgedByTheirTools(t *testing.T) {
 func TestInReleaseOfAnotherReleaseIsRefused(t *testing.T) {
 	key := softKey(t, "ours")
 	signer := &Signer{OpenPGP: key, Environ: os.Environ()}
-	_, old := signInto(t, signer, AptRelease, textFile(t, "Release", "Suite: old\n"))
-	file, dir := signInto(t, signer, AptRelease, textFile(t, "Release", "Suite: new\n"))
+	_, old := signInto(t, signer, AptRelease, aptRelease(t, "Suite: old\n"))
+	file, dir := signInto(t, signer, AptRelease, aptRelease(t, "Suite: new\n"))
 	if err := os.Rename(filepath.Join(old, "InRelease"), filepath.Join(dir, "InRelease")); err != nil {
 		t.Fatal(err)
 	}

@@ -356,7 +356,7 @@ func TestDetachedSignatureIsOfOctets(t *testing.T) {
 	})
 }
 
-// TestInReleaseIsReleaseAndItsSignature.
+// TestInReleaseIsReleaseAndItsSignature, and nothing that a reader could drop or take for another text.
 func TestInReleaseIsReleaseAndItsSignature(t *testing.T) {
 	key := softKey(t, "ours")
 	const release = "Origin: demo\nSuite: stable \nSHA256:\n"
@@ -371,10 +371,11 @@ func TestInReleaseIsReleaseAndItsSignature(t *testing.T) {
 		{"text before it", join([]byte("Suite: testing\n\n"), signed), "does not begin", false},
 		{"text behind it", join(signed, []byte("Suite: testing\n")), "more than one", false},
 		{"twice", join(signed, signed), "more than one", false},
-		{"of another text", bytes.Replace(signed, []byte("demo"), []byte("emod"), 1), "another Release", false},
 		{"no signature", signed[:40], "more than one", false},
+		{"a NUL at the end of a line", bytes.Replace(signed, []byte("demo"), []byte("demo\x00"), 1), "control character 0x00", false},
+		{"a form feed", bytes.Replace(signed, []byte("demo"), []byte("de\fmo"), 1), "control character 0x0c", false},
 	}, func(content []byte) error {
-		_, err := readInRelease(textFile(t, "InRelease", string(content)), []byte(release))
+		_, err := readInRelease(textFile(t, "InRelease", string(content)))
 		return err
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type Verifier struct {
 	Cache        string        // folder for what is made once and serves for many files, one at a time; empty: nothing is kept
 	Limit        time.Duration // how long the tools may take for one file; 0: as long as they want
 	Lists        Lists
+
+	InReleaseAlone bool // a Release without Release.gpg is judged by its InRelease: repositories may have no other signature
 }
 
 // ErrUnsigned is the error for a file that carries no signature at all.
@@ -43,7 +46,7 @@ func (v *Verifier) Verify(ctx context.Context, kind Kind, file, dir string) erro
 	if f.verify == nil {
 		return fmt.Errorf("unknown kind %q", kind)
 	}
-	for _, name := range SignatureNames(kind, file) {
+	for _, name := range v.wanted(kind, file, dir) {
 		if _, err := os.Stat(filepath.Join(dir, name)); errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%w: %s is missing", ErrUnsigned, name)
 		}
@@ -64,6 +67,15 @@ func (v *Verifier) Verify(ctx context.Context, kind Kind, file, dir string) erro
 		return &NotComparedError{Signers: signerNames(signers)}
 	}
 	return f.verify(check, ctx, file, dir)
+}
+
+// wanted are the names of the signatures that a file must have.
+func (v *Verifier) wanted(kind Kind, file, dir string) []string {
+	names := SignatureNames(kind, file)
+	if kind == AptRelease && v.takesInRelease(dir) {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "Release.gpg" })
+	}
+	return names
 }
 
 // verification is one call of Verify with its folder for temporary files.

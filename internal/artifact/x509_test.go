@@ -342,7 +342,7 @@ func TestOpenPGPSignerIsNamedWhereNobodyWas(t *testing.T) {
 	need(t, "rpmsign", "rpmkeys", "rpmbuild", "dpkg-deb")
 	key := softKey(t, "ours")
 	for kind, file := range map[Kind]string{
-		Plain: textFile(t, "app.tar.gz", "content\n"), AptRelease: textFile(t, "Release", "Suite: stable\n"),
+		Plain: textFile(t, "app.tar.gz", "content\n"), AptRelease: aptRelease(t, "Suite: stable\n"),
 		Deb: debPackage(t), RPM: rpmPackage(t),
 	} {
 		t.Run(string(kind), func(t *testing.T) {
