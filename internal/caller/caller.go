@@ -2,6 +2,8 @@
 // audit log. Everything is best effort: what cannot be read stays empty.
 package caller
 
+import "context"
+
 // Process is one process as the signing service files it.
 type Process struct {
 	PID         int
@@ -24,4 +26,18 @@ func Describe(pid int, redact func(string) string) Process {
 		OSVersion:    osVersion(),
 		Architecture: architecture(),
 	}
+}
+
+type contextKey struct{}
+
+// NewContext says for whom what is done with ctx is done, where one program does it for many.
+// The function is called when a signature is asked for.
+func NewContext(ctx context.Context, process func() Process) context.Context {
+	return context.WithValue(ctx, contextKey{}, process)
+}
+
+// FromContext is what NewContext was given, or nil.
+func FromContext(ctx context.Context) func() Process {
+	process, _ := ctx.Value(contextKey{}).(func() Process)
+	return process
 }

@@ -2,6 +2,7 @@ package signpath
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"encoding/json"
 	"errors"
@@ -17,14 +18,13 @@ var errHashNotInGeneration = errors.New("the current sign route has no MD5; SIGN
 
 // signHashBody is the JSON body of the current generation.
 func (c *Client) signHashBody(k *Key, r *signRequest) (string, []byte, error) {
-	data := &hashSigningData{Hash: r.sent, Metadata: c.metadata()}
+	data := &hashSigningData{Hash: r.sent, Metadata: c.metadata(r.asking)}
 	switch r.scheme {
 	case ecdsaScheme:
 		data.SignatureAlgorithm = "Ecdsa"
 		data.ECDSA = &ecdsaOptions{SignatureFormat: "Ieee"}
 	default:
-		name := map[crypto.Hash]string{crypto.SHA1: "Sha1", crypto.SHA256: "Sha256",
-			crypto.SHA384: "Sha384", crypto.SHA512: "Sha512"}[r.hash]
+		name := rsaHashNames()[r.hash]
 		if name == "" {
 			return "", nil, fmt.Errorf("%w: %w", ErrUnsupported, errHashNotInGeneration)
 		}
@@ -36,6 +36,10 @@ func (c *Client) signHashBody(k *Key, r *signRequest) (string, []byte, error) {
 	}
 	body, err := json.Marshal(signHashRequest{k.project, k.policy, c.description(), data})
 	return "application/json", body, err
+}
+
+func rsaHashNames() map[crypto.Hash]string {
+	return map[crypto.Hash]string{crypto.SHA1: "Sha1", crypto.SHA256: "Sha256", crypto.SHA384: "Sha384", crypto.SHA512: "Sha512"}
 }
 
 type signHashRequest struct {
@@ -91,20 +95,28 @@ func (c *Client) description() string {
 // maxCommandLine keeps the metadata small; the whole request is one audit entry.
 const maxCommandLine = 4000
 
-// asking describes the process that asks for the signature.
-func (c *Client) asking() (caller.Process, bool) {
-	if c.process == nil {
-		return caller.Process{}, false
+// asking describes the process that asks for the signature: that of the context, else that of
+// the options. nil: nothing is known of it.
+func (c *Client) asking(ctx context.Context) *caller.Process {
+	process := caller.FromContext(ctx)
+	if process == nil {
+		process = c.process
 	}
-	p := c.process()
+	if process == nil {
+		return nil
+	}
+	p := process()
 	p.CommandLine = c.clean(p.CommandLine, maxCommandLine)
 	p.User = c.clean(p.User, 200)
-	return p, p.CommandLine != "" || p.User != ""
+	if p.CommandLine == "" && p.User == "" {
+		return nil
+	}
+	return &p
 }
 
-func (c *Client) metadata() *metadata {
+func (c *Client) metadata(p *caller.Process) *metadata {
 	m := &metadata{CIJobURL: c.clean(c.cfg.CI.JobURL, 1000), CommitID: c.clean(c.cfg.CI.Commit, 100)}
-	if p, ok := c.asking(); ok {
+	if p != nil {
 		m.SourceProcess = &sourceProcess{CommandLine: p.CommandLine, User: p.User}
 		if system := (operatingSystem{p.OSType, p.OSVersion, p.Architecture}); system != (operatingSystem{}) {
 			m.SourceProcess.OperatingSystem = &system
@@ -158,7 +170,7 @@ func (c *Client) artifactBody(k *Key, r *signRequest) (string, []byte, error) {
 }
 
 func (c *Client) artifact(r *signRequest) artifact {
-	a := artifact{Base64EncodedHash: r.sent, Metadata: c.artifactMetadata()}
+	a := artifact{Base64EncodedHash: r.sent, Metadata: c.artifactMetadata(r.asking)}
 	switch r.scheme {
 	case ecdsaScheme:
 		a.SignatureAlgorithm, a.EcdsaSignatureFormat = "Ecdsa", "Ieee"
@@ -170,9 +182,9 @@ func (c *Client) artifact(r *signRequest) artifact {
 	return a
 }
 
-func (c *Client) artifactMetadata() *artifactMetadata {
+func (c *Client) artifactMetadata(p *caller.Process) *artifactMetadata {
 	m := &artifactMetadata{CiJobUrl: c.clean(c.cfg.CI.JobURL, 1000), CommitId: c.clean(c.cfg.CI.Commit, 100)}
-	if p, ok := c.asking(); ok {
+	if p != nil {
 		m.CreatingProcess = &creatingProcess{p.CommandLine, p.User}
 	}
 	if *m == (artifactMetadata{}) {

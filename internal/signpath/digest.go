@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 
+	"signkit/internal/caller"
 	"signkit/internal/signature"
 )
 
@@ -36,6 +37,7 @@ type signRequest struct {
 	digest []byte      // as the caller gave it
 	sent   []byte      // as the service gets it
 	format Format      // ECDSA: what the caller wants
+	asking *caller.Process
 }
 
 func (r *signRequest) String() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type Key struct {
 	public      crypto.PublicKey
 	certificate *x509.Certificate
 	gpg         bool
+	document    json.RawMessage // as the service told of it; nil where it was not asked
 	stale       atomic.Bool
 	chain       shared[[]*x509.Certificate]
 }
@@ -77,18 +79,36 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 // ErrUnsupported and ErrDigestLength before any request; *Error when a request failed;
 // ErrWrongSignature when the answer does not verify.
 func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	signature, err := k.sign(ctx, digest, opts)
+	signed, err := k.Submit(ctx, digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	return signed.Signature, nil
+}
+
+// Signed is a signature with what the service said of it.
+type Signed struct {
+	Signature []byte
+	Algorithm string // for people
+	RequestID string // of the signing request; may be empty
+	WebLink   string // its page; may be empty
+}
+
+// Submit is SignContext for those who keep a record.
+func (k *Key) Submit(ctx context.Context, digest []byte, opts crypto.SignerOpts) (*Signed, error) {
+	signed, err := k.sign(ctx, digest, opts)
 	if err != nil {
 		return nil, fmt.Errorf("signing with %s: %w", k.client.clean(k.ID(), 200), err)
 	}
-	return signature, nil
+	return signed, nil
 }
 
-func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) (*Signed, error) {
 	r, err := plan(k.public, digest, opts)
 	if err != nil {
 		return nil, err
 	}
+	r.asking = k.client.asking(ctx)
 	result, err := k.client.signHash(ctx, k, r)
 	if err != nil {
 		return nil, k.explain(err)
@@ -97,9 +117,11 @@ func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) (
 	if err != nil {
 		return nil, k.explain(fmt.Errorf("%w%s", err, k.client.requestNote(result)))
 	}
-	k.client.log.Info("signed", "policy", k.client.clean(k.ID(), 200), "algorithm", r.String(),
-		"signingRequestId", k.client.clean(result.id, 100), "webLink", k.client.clean(result.webLink, 300))
-	return signature, nil
+	signed := &Signed{Signature: signature, Algorithm: r.String(),
+		RequestID: k.client.clean(result.id, 100), WebLink: k.client.clean(result.webLink, 300)}
+	k.client.log.Info("signed", "policy", k.client.clean(k.ID(), 200), "algorithm", signed.Algorithm,
+		"signingRequestId", signed.RequestID, "webLink", signed.WebLink)
+	return signed, nil
 }
 
 // explain marks the key as stale where the error says that the policy is another one now.

@@ -138,7 +138,7 @@ func (c *Client) readKey(raw json.RawMessage, filter Filter) (*Key, error) {
 	if !filter.matches(&p) {
 		return nil, nil
 	}
-	key := &Key{client: c, project: p.ProjectSlug, policy: p.SigningPolicySlug, policyID: p.SigningPolicyID, gpg: p.isGPG()}
+	key := &Key{client: c, project: p.ProjectSlug, policy: p.SigningPolicySlug, policyID: p.SigningPolicyID, gpg: p.isGPG(), document: raw}
 	var err error
 	if !key.gpg && len(p.CertificateBytes) > 0 {
 		if key.certificate, err = parseCertificate(p.CertificateBytes); err != nil {
