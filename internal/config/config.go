@@ -34,6 +34,9 @@ type Config struct {
 	// NoProxy lists hosts that are reached directly, in the usual comma-separated form.
 	NoProxy string
 
+	// Agent is the socket of an agent, which has the credentials and signs for this process; empty: there is none.
+	Agent string
+
 	// ProjectSlug and SigningPolicySlug narrow what is shown; either may be empty.
 	ProjectSlug, SigningPolicySlug string
 
@@ -121,8 +124,11 @@ func (c *Config) Source(setting string) string {
 }
 
 // CheckCredentials returns an error that names the settings when the organization or the
-// token is missing.
+// token is missing. Where an agent has them, none are needed.
 func (c *Config) CheckCredentials() error {
+	if c.Agent != "" {
+		return nil
+	}
 	var problems []error
 	if c.OrganizationID == "" {
 		problems = append(problems, errors.New("no organization: set SIGNPATH_ORGANIZATION_ID"+

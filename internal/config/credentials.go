@@ -10,6 +10,22 @@ import (
 // uuid has the form 01234567-89ab-cdef-0123-456789abcdef.
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
+// CredentialVariables are the environment variables that hold credentials, or name a file that does:
+// what an agent keeps from the programs that it signs for.
+func CredentialVariables() []string {
+	list := []string{configFileVariable, tokenFileVariable}
+	for _, s := range settings() {
+		switch s.name() {
+		case tokenSetting, "TlsClientCertificate", "SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE":
+			list = append(list, s.env...)
+		}
+	}
+	return list
+}
+
+// RESTSocket is the socket beside an agent's own, where it answers as the service would.
+func RESTSocket(agent string) string { return agent + ".rest" }
+
 func setOrganization(_ *parser, c *Config, value string) error {
 	word := strings.TrimSpace(value)
 	first, _, pin := strings.Cut(word, ":")

@@ -27,6 +27,8 @@ func (e *PINError) Error() string { return "PIN: " + e.Detail }
 // PINFromConfig is the PIN that leaves the credentials to the settings.
 const PINFromConfig = "CONFIG"
 
+const pinSource = "PIN" // what Source says
+
 const useConfig = "pass the PIN CONFIG and set SIGNPATH_ORGANIZATION_ID and SIGNPATH_API_TOKEN"
 
 // WithPIN returns a copy of c with the credentials of a PIN: those of the settings for
@@ -55,9 +57,12 @@ func (c *Config) WithPIN(pin string) (*Config, error) {
 	}
 	copied := c.clone()
 	copied.OrganizationID, copied.APIToken = organization, NewSecret(token)
-	copied.sources[organizationSetting], copied.sources[tokenSetting] = "PIN", "PIN"
+	copied.sources[organizationSetting], copied.sources[tokenSetting] = pinSource, pinSource
 	return copied, nil
 }
+
+// FromPIN reports whether the credentials are those of a PIN.
+func (c *Config) FromPIN() bool { return c.sources[tokenSetting] == pinSource }
 
 func (c *Config) clone() *Config {
 	copied := *c

@@ -27,6 +27,8 @@ func (s *setting) name() string {
 const (
 	configFileVariable = "SIGNPATH_CONFIG_FILE"
 	tokenFileVariable  = "SIGNPATH_API_TOKEN_FILE"
+	// AgentVariable sets Config.Agent.
+	AgentVariable = "SIGNKIT_AGENT"
 	// RecordDirectoryVariable sets Log.RecordDirectory, an absolute path.
 	RecordDirectoryVariable = "SIGNKIT_RECORD_DIRECTORY"
 )
@@ -111,7 +113,7 @@ func settings() []setting {
 			"PEM file with root certificates that are trusted besides the system's",
 			path(func(c *Config) *string { return &c.CAFile })},
 		{nil, names("SIGNKIT_MAX_PARALLEL"), "8",
-			"signatures that one process has under way at the same time, 1 to 64; unset, the bridge of gpg has 16",
+			"signatures that one process has under way at the same time, 1 to 64; unset, the bridge of gpg and an agent have 16",
 			integer(func(c *Config) *int { return &c.MaxParallel }, 1, 64)},
 		{nil, names("SIGNKIT_DESCRIPTION"), "",
 			"text filed with each signing request",
@@ -124,6 +126,9 @@ func settings() []setting {
 				", `submit-with-artifact` or `signing-requests`",
 			oneOf(func(c *Config) *string { return &c.SignRoute },
 				RouteAuto, RouteSignHash, RouteSubmitWithArtifact, RouteSigningRequests)},
+		{nil, names(AgentVariable), "",
+			"socket of the agent that signs for this job: set by `signkit run`, or to what `signkit agent` prints; no token is needed then",
+			path(func(c *Config) *string { return &c.Agent })},
 		{nil, names("SSL_CERT_FILE"), "",
 			"PEM file that replaces the system's root certificates",
 			path(func(c *Config) *string { return &c.SSLCertFile })},

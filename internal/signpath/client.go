@@ -81,6 +81,9 @@ func New(cfg *config.Config, o Options) (*Client, error) {
 	if err := cfg.CheckCredentials(); err != nil {
 		return nil, err
 	}
+	if cfg.Agent != "" {
+		cfg, o = throughAgent(cfg, o)
+	}
 	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, turns: newTurns(), parallel: make(chan struct{}, cfg.MaxParallel),
 		now: o.now, sleep: o.sleep, rand: o.rand}
 	c.setDefaults()
@@ -176,7 +179,9 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	// told in another type.
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", c.agent)
-	r.Header.Set("Authorization", "Bearer "+c.cfg.APIToken.Reveal())
+	if c.cfg.Agent == "" { // which adds it
+		r.Header.Set("Authorization", "Bearer "+c.cfg.APIToken.Reveal())
+	}
 	if q.contentType != "" {
 		r.Header.Set("Content-Type", q.contentType)
 	}

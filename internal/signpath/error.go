@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"signkit/internal/config"
 )
 
 var (
@@ -129,6 +131,8 @@ func (c *Client) statusError(q call, a *answer) *Error {
 
 func (c *Client) statusHint(status int, p problem) string {
 	switch {
+	case c.cfg.Agent != "":
+		return "" // the agent has said it
 	case status == http.StatusUnauthorized:
 		return "check " + c.setting("SIGNPATH_API_TOKEN")
 	case status == http.StatusForbidden:
@@ -162,6 +166,8 @@ func (c *Client) connectionHint(err error, sent bool) string {
 	var proxy *proxyError
 	var local *net.OpError
 	switch {
+	case c.cfg.Agent != "":
+		return "check " + c.setting(config.AgentVariable) + ": an agent ends with the signkit run or signkit agent that made it"
 	case errors.Is(err, errNoRoots):
 		return ""
 	case errors.As(err, &proxy):
@@ -203,7 +209,7 @@ func hopeless(err error) bool {
 	var verification *tls.CertificateVerificationError
 	var large *tooLargeError
 	switch {
-	case errors.As(err, &large):
+	case errors.As(err, &large), errors.Is(err, errForeignAgent):
 		return true
 	case errors.As(err, &proxy):
 		return proxy.status < 500 && proxy.status != http.StatusTooManyRequests
