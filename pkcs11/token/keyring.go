@@ -170,6 +170,9 @@ func (r *keyring) renewPrivate() {
 
 // drop forgets a key whose policy has changed, so that the next search asks again.
 func (r *keyring) drop(key Key) {
+	if source, ok := r.source.(interface{ Forget(Key) }); ok {
+		source.Forget(key) // it keeps keys, for others as well
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.objects = slices.DeleteFunc(r.objects, func(o *object) bool { return o.key == key })

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"signkit/internal/caller"
 	"signkit/pkcs11/wire"
 )
 
@@ -20,7 +23,9 @@ var ErrHostGone = errors.New("the host process is gone")
 // Control is the control socket: where the module announces itself and passes
 // its data sockets on.
 type Control struct {
-	fd int
+	recvmsg func(packet, ancillary []byte) (n, an int, err error)
+	peer    func() (*unix.Ucred, error)
+	open    sockets
 }
 
 // OpenControl takes the control socket over. It fails for a descriptor that is
@@ -31,13 +36,33 @@ func OpenControl(fd int) (*Control, error) {
 		return nil, errors.New("this program is started by the PKCS#11 module, not by hand")
 	}
 	unix.CloseOnExec(fd)
-	return &Control{fd}, nil
+	return &Control{
+		recvmsg: func(packet, ancillary []byte) (n, an int, err error) {
+			n, an, _, _, err = unix.Recvmsg(fd, packet, ancillary, unix.MSG_CMSG_CLOEXEC)
+			return n, an, err
+		},
+		peer: func() (*unix.Ucred, error) { return unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED) },
+	}, nil
+}
+
+// NewControl is for a module that has connected to an agent.
+func NewControl(conn *net.UnixConn) *Control {
+	return &Control{
+		recvmsg: func(packet, ancillary []byte) (n, an int, err error) {
+			n, an, _, _, err = conn.ReadMsgUnix(packet, ancillary)
+			if errors.Is(err, io.EOF) {
+				return 0, 0, nil
+			}
+			return n, an, err
+		},
+		peer: func() (*unix.Ucred, error) { return caller.Peer(conn) },
+	}
 }
 
 // Peer is the host's process id: that of the process that made the socket. 0
 // if it is in another PID namespace.
 func (c *Control) Peer() int {
-	peer, err := unix.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	peer, err := c.peer()
 	if err != nil {
 		return 0
 	}
@@ -49,7 +74,7 @@ func (c *Control) receive(packet []byte) (n int, passed *os.File, err error) {
 	ancillary := make([]byte, unix.CmsgSpace(4*4))
 	for {
 		var an int
-		n, an, _, _, err = unix.Recvmsg(c.fd, packet, ancillary, unix.MSG_CMSG_CLOEXEC)
+		n, an, err = c.recvmsg(packet, ancillary)
 		if err == unix.EINTR {
 			continue
 		}
@@ -79,18 +104,19 @@ func passedFile(ancillary []byte) *os.File {
 	return first
 }
 
-// Greet reads the module's greeting. It returns the host's standard output, if
-// it passed one on.
-func (c *Control) Greet(buildID string) (stdout *os.File, err error) {
+// Greet reads the module's greeting. It returns what the host passed on, if it
+// did: its standard output, or with an agent its standard error.
+func (c *Control) Greet(buildID string) (passed *os.File, err error) {
 	packet := make([]byte, wire.HelloSize+1)
-	n, stdout, err := c.receive(packet)
+	n, passed, err := c.receive(packet)
 	if err != nil {
 		return nil, err
 	}
-	return stdout, wire.CheckHello(packet[:n], buildID)
+	return passed, wire.CheckHello(packet[:n], buildID)
 }
 
-// Serve answers calls until the host is gone, whose error it returns.
+// Serve answers calls until the host is gone, whose error it returns. A call under
+// way may still be answered then.
 func (c *Control) Serve(ctx context.Context, t *Token, buildID string) error {
 	packet := make([]byte, 16)
 	for {
@@ -104,12 +130,81 @@ func (c *Control) Serve(ctx context.Context, t *Token, buildID string) error {
 		if n != 1 || packet[0] != wire.DataSocket {
 			return fmt.Errorf("%w: unknown packet on the control socket", wire.ErrMalformed)
 		}
-		go newSocket(file, t).serve(ctx, buildID)
+		c.open.serve(file, func(file *os.File) { newSocket(file, t).serve(ctx, buildID) })
 	}
 }
 
-// socket is one data socket. Reads block: a thread that waits in the kernel
-// answers sooner than the runtime's poller.
+// End is for a process that goes on without this host: after Serve, it hangs up on all
+// that is left, lets cancel end the calls under way, and waits for them.
+func (c *Control) End(cancel func()) {
+	c.open.shutdown()
+	cancel()
+	c.open.served.Wait()
+}
+
+// sockets are the data sockets of one module.
+type sockets struct {
+	served sync.WaitGroup
+	mu     sync.Mutex
+	files  map[*os.File]bool
+}
+
+// maxSockets is more data sockets than the module ever has at one time.
+const maxSockets = 1100
+
+func (s *sockets) serve(file *os.File, serve func(*os.File)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.files) >= maxSockets {
+		_ = file.Close()
+		return
+	}
+	poll := waiting.Add(1) > maxBlocking
+	if poll {
+		file = polled(file)
+	}
+	if s.files == nil {
+		s.files = map[*os.File]bool{}
+	}
+	s.files[file] = true
+	s.served.Go(func() {
+		defer waiting.Add(-1)
+		serve(file)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.files, file)
+	})
+}
+
+// shutdown ends them all, also those in whose reads a thread waits.
+func (s *sockets) shutdown() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for file := range s.files {
+		if raw, err := file.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
+	}
+}
+
+// waiting counts the sockets of this process. The reads of the first maxBlocking block: a
+// thread that waits in the kernel answers sooner than the runtime's poller. But it is a
+// thread, and an agent may have thousands of sockets.
+var waiting atomic.Int32
+
+const maxBlocking = 64
+
+// polled is a socket that waits in the runtime's poller; the file that it was is closed.
+func polled(file *os.File) *os.File {
+	defer file.Close()
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil || unix.SetNonblock(fd, true) != nil {
+		return file // closed: that is what the module sees
+	}
+	return os.NewFile(uintptr(fd), file.Name())
+}
+
+// socket is one data socket.
 type socket struct {
 	file   *os.File
 	reader *reader
@@ -230,9 +325,17 @@ func (s *socket) announce(cancel func()) (stop func()) {
 }
 
 func (s *socket) hungUp() bool {
-	poll := []unix.PollFd{{Fd: int32(s.file.Fd()), Events: unix.POLLRDHUP}}
-	n, err := unix.Poll(poll, 0)
-	return err == nil && n > 0 && poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	raw, err := s.file.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) { // file.Fd would make a polled one block
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(poll, 0)
+		gone = err == nil && n > 0 && poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return gone || err != nil
 }
 
 // update hashes a part as it arrives. It has no answer; if it fails, the

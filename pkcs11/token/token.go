@@ -31,6 +31,8 @@ type Options struct {
 	Logger      *slog.Logger
 	// Connect makes the source of keys for one set of credentials. It makes no request.
 	Connect func(*config.Config) (Source, error)
+	// SettingsOnly refuses PINs with credentials: those of the settings are all that there is.
+	SettingsOnly bool
 }
 
 // Token is the state of one host process: login, sessions and objects.
@@ -39,6 +41,7 @@ type Token struct {
 	configErr error
 	log       *slog.Logger
 	connect   func(*config.Config) (Source, error)
+	only      bool   // Options.SettingsOnly
 	epoch     uint64 // before the first handle, so that handles of an earlier start are invalid
 	handles   atomic.Uint64
 
@@ -60,7 +63,7 @@ func New(o Options) *Token {
 		panic(err) // documented never to happen
 	}
 	return &Token{
-		cfg: o.Config, configErr: o.ConfigError, log: o.Logger, connect: o.Connect,
+		cfg: o.Config, configErr: o.ConfigError, log: o.Logger, connect: o.Connect, only: o.SettingsOnly,
 		epoch:    uint64(binary.NativeEndian.Uint32(random[:])&0x3FFFFFFF) << 32,
 		sessions: map[uint64]*session{}, rings: map[credentials]*keyring{},
 	}
@@ -147,6 +150,9 @@ func (t *Token) logIn(ctx context.Context, userType uint64, pin string) error {
 	cfg, err := t.cfg.WithPIN(pin)
 	if err != nil {
 		return pinFailure(err)
+	}
+	if t.only && cfg.FromPIN() {
+		return failf(ckrPINIncorrect, "PIN: the agent signs with its own credentials and takes no others; pass the PIN %s", config.PINFromConfig)
 	}
 	ring, err := t.ring(cfg)
 	if err != nil {
