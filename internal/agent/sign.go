@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"context"
+	"crypto"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"signkit/internal/caller"
+	"signkit/internal/signpath"
+)
+
+// ErrBudget reports that as many signatures were asked for as there may be.
+var ErrBudget = errors.New("the signatures of this job are used up")
+
+// Event is one signature, or one that was asked for and did not come.
+type Event struct {
+	Time      time.Time `json:"time"`
+	Key       string    `json:"key"`
+	Digest    string    `json:"digest"` // hexadecimal
+	Algorithm string    `json:"algorithm,omitempty"`
+	RequestID string    `json:"signingRequestId,omitempty"`
+	WebLink   string    `json:"webLink,omitempty"`
+	Caller    *Caller   `json:"caller,omitempty"`
+	Seconds   float64   `json:"seconds"` // in the service
+	Error     string    `json:"error,omitempty"`
+}
+
+// Caller is the process that asked.
+type Caller struct {
+	PID         int    `json:"pid"`
+	CommandLine string `json:"commandLine,omitempty"`
+	User        string `json:"user,omitempty"`
+}
+
+// Totals count what an agent has done.
+type Totals struct {
+	Signatures int           `json:"signatures"`
+	Failures   int           `json:"failures"`
+	Service    time.Duration `json:"-"` // the sum of the times in the service
+}
+
+type tally struct {
+	mu     sync.Mutex
+	totals Totals
+}
+
+func (t *tally) add(took time.Duration, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.totals.Service += took
+	if err != nil {
+		t.totals.Failures++
+	} else {
+		t.totals.Signatures++
+	}
+}
+
+// Totals are what was done so far.
+func (a *Agent) Totals() Totals {
+	a.tally.mu.Lock()
+	defer a.tally.mu.Unlock()
+	return a.tally.totals
+}
+
+// budget bounds the signatures of one job.
+type budget struct {
+	most int // 0: no bound
+
+	mu    sync.Mutex
+	spent int
+}
+
+func (b *budget) take() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.most > 0 && b.spent >= b.most {
+		return fmt.Errorf("%w: there may be %d (--max-signatures)", ErrBudget, b.most)
+	}
+	b.spent++
+	return nil
+}
+
+// settle gives back what was certainly not signed. What may have been counts.
+func (b *budget) settle(err error) {
+	var service *signpath.Error
+	refused := errors.As(err, &service) && service.Status >= 400 && service.Status < 500
+	if refused || errors.Is(err, signpath.ErrUnsupported) || errors.Is(err, signpath.ErrDigestLength) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.spent--
+	}
+}
+
+// sign is the one way to a signature.
+func (a *Agent) sign(ctx context.Context, k *Key, digest []byte, opts crypto.SignerOpts) (*signpath.Signed, error) {
+	a.alive()
+	defer a.alive()
+	began := a.o.Now()
+	if err := a.budget.take(); err != nil {
+		a.record(ctx, k, digest, began, nil, err)
+		return nil, err
+	}
+	signed, err := k.Key.Submit(ctx, digest, opts)
+	a.budget.settle(err)
+	a.record(ctx, k, digest, began, signed, err)
+	return signed, err
+}
+
+func (a *Agent) record(ctx context.Context, k *Key, digest []byte, began time.Time, signed *signpath.Signed, err error) {
+	took := a.o.Now().Sub(began)
+	a.tally.add(took, err)
+	if a.o.Record == nil {
+		return
+	}
+	e := Event{Time: began.UTC(), Key: k.ID(), Digest: hex.EncodeToString(digest), Seconds: took.Seconds()}
+	if signed != nil {
+		e.Algorithm, e.RequestID, e.WebLink = signed.Algorithm, signed.RequestID, signed.WebLink
+	}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	if process := caller.FromContext(ctx); process != nil {
+		p := process()
+		e.Caller = &Caller{p.PID, p.CommandLine, p.User}
+	}
+	a.o.Record(e)
+}
