@@ -1,6 +1,7 @@
 /*
- * client.c: the connection to the token process: state, data sockets, round
- * trips, forks. With mark.c and spawn.c the only file that knows of processes.
+ * client.c: the connection to the token process, or to the agent in its place:
+ * state, data sockets, round trips, forks. With mark.c and spawn.c the only
+ * file that knows of processes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,7 +31,7 @@
 #define ADDRESS_SPACE 2048 /* MiB: with less, the token process may be unable to start */
 #define REFUSAL_LIMIT 500 /* milliseconds between the end of a data socket and that of the control socket */
 
-enum state { DOWN, READY, LOST, ENDING };
+enum state { DOWN, CONNECTING, READY, LOST, ENDING };
 
 enum place {
 	LISTED,   /* among conns */
@@ -52,6 +53,7 @@ static enum state state = DOWN;
 static unsigned generation; /* of what follows */
 static struct descriptor control = {.fd = -1};
 static pid_t token_child; /* for hosts that adopt orphans */
+static bool agent;        /* it is an agent that answers, and no token process */
 static struct conn *conns, *overdue;
 static unsigned pooled, total, in_flight;
 static bool answered; /* the token process has greeted on some data socket */
@@ -143,6 +145,12 @@ static bool send_control(const void *data, size_t size, int descriptor)
 	}
 }
 
+/* far_end is who answers, for messages. */
+static const char *far_end(void)
+{
+	return agent ? "agent" : "token process";
+}
+
 static struct wire_hello hello(void)
 {
 	struct wire_hello out = {.magic = WIRE_MAGIC, .version = WIRE_VERSION, .ulong_size = sizeof(CK_ULONG)};
@@ -192,7 +200,7 @@ static void note_loss(void)
 	state = LOST;
 	shut_all();
 	pthread_cond_broadcast(&changed);
-	if (!answered && is_ours(&control))
+	if (!answered && !agent && is_ours(&control))
 		explain_start();
 }
 
@@ -209,9 +217,9 @@ static void explain_loss(bool ended)
 {
 	static const char advice[] = "a signature that was asked for may have been made";
 	if (ended)
-		complain("signkit: the token process has ended during a call (was it killed, or is there too little memory?); %s", advice);
+		complain("signkit: the %s has ended during a call (was it killed, or is there too little memory?); %s", far_end(), advice);
 	else
-		complain("signkit: the token process has been silent for %d s; %s", WIRE_SILENCE / 1000, advice);
+		complain("signkit: the %s has been silent for %d s; %s", far_end(), WIRE_SILENCE / 1000, advice);
 }
 
 /* lose notes that the token process does not answer any more, and says what the call returns. */
@@ -225,7 +233,7 @@ static CK_RV lose(const struct conn *conn)
 	} else if (state == READY) {
 		explain = answered && ours; /* else the host has closed the socket, or the start is what failed */
 		note_loss();
-	} else if (state == ENDING || state == DOWN) {
+	} else if (state != LOST) {
 		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
 	}
 	pthread_mutex_unlock(&lock);
@@ -447,13 +455,102 @@ static bool greet(void)
 	return send_control(&ours, sizeof ours, out) || send_control(&ours, sizeof ours, -1);
 }
 
-/* start begins with the lock held. */
+/* readable makes the version of a greeting fit for a terminal. */
+static const char *readable(struct wire_hello *theirs)
+{
+	char *at = theirs->build_id, *end = at + sizeof theirs->build_id - 1;
+	for (; at < end && *at != '\0'; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+	*at = '\0';
+	return theirs->build_id;
+}
+
+/* same_version compares the other side's greeting with ours, and says what to do where they differ. */
+static bool same_version(struct wire_hello *theirs)
+{
+	struct wire_hello ours = hello();
+	if (memcmp(&ours, theirs, sizeof ours) == 0)
+		return true;
+	if (agent && theirs->magic != WIRE_MAGIC)
+		complain("signkit: what SIGNKIT_AGENT names is no agent of signkit");
+	else if (agent)
+		complain("signkit: the agent is of version %s and this module of version %s: install both from one release",
+			 readable(theirs), SIGNKIT_VERSION);
+	else
+		complain("signkit: this module (version %s) was given a token process of another version: install both files from one release",
+			 SIGNKIT_VERSION);
+	return false;
+}
+
+/* refused_by is for an agent that hangs up before it has greeted. */
+static bool refused_by(const char *path)
+{
+	complain("signkit: the agent at %s (SIGNKIT_AGENT) refused this program; it serves its own user, and those that signkit agent --allow-uid names", path);
+	return false;
+}
+
+/*
+ * greet_agent passes our standard error on: what a person must know is then
+ * where the program's own messages are. The agent answers with its greeting, or
+ * hangs up.
+ */
+static bool greet_agent(const char *path)
+{
+	struct wire_hello ours = hello(), theirs;
+	int err = fcntl(STDERR_FILENO, F_GETFD) >= 0 ? STDERR_FILENO : -1;
+	if (!send_control(&ours, sizeof ours, err) && !send_control(&ours, sizeof ours, -1)) {
+		if (errno == EPIPE || errno == ECONNRESET)
+			return refused_by(path);
+		complain("signkit: cannot greet the agent at %s (SIGNKIT_AGENT): %s", path, strerror(errno));
+		return false;
+	}
+	if (receive_all(&control, &theirs, sizeof theirs))
+		return same_version(&theirs);
+	char peek;
+	if (!is_ours(&control) || recv(control.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+		return refused_by(path);
+	complain("signkit: the agent at %s (SIGNKIT_AGENT) has been silent for %d s", path, WIRE_SILENCE / 1000);
+	return false;
+}
+
+/* start_with_agent begins and ends with the lock held, and does not hold it while it waits for the agent. */
+static CK_RV start_with_agent(const char *path)
+{
+	struct sockaddr_un address;
+	if (!agent_address(path, &address))
+		return CKR_GENERAL_ERROR;
+	bool closed = gate_close();
+	bool made = socket_alone(SOCK_SEQPACKET, &control);
+	int reason = errno;
+	gate_open(closed);
+	if (!made) {
+		complain("signkit: cannot make a socket for the agent: %s", strerror(reason));
+		return CKR_GENERAL_ERROR;
+	}
+	state = CONNECTING;
+	pthread_mutex_unlock(&lock);
+	bool connected = agent_connect(&control, &address) && greet_agent(address.sun_path);
+	pthread_mutex_lock(&lock);
+	if (!connected)
+		close_for_good(&control);
+	answered = connected;
+	state = connected ? READY : DOWN;
+	pthread_cond_broadcast(&changed);
+	return connected ? CKR_OK : CKR_GENERAL_ERROR;
+}
+
+/* start begins and ends with the lock held. */
 static CK_RV start(void)
 {
 	if (!changed_made)
 		make_changed();
 	if (!register_fork_handlers())
 		return CKR_HOST_MEMORY;
+	const char *path = agent_named();
+	agent = path != NULL;
+	if (agent)
+		return start_with_agent(path);
 	int theirs;
 	bool closed = gate_close();
 	if (!socket_pair(SOCK_SEQPACKET, &control, &theirs)) {
@@ -509,7 +606,7 @@ static CK_RV start_or_restart(void)
 	if (forked() && (lent() || !take_over()))
 		return CKR_GENERAL_ERROR;
 	pthread_mutex_lock(&lock);
-	while (state == ENDING)
+	while (state == ENDING || state == CONNECTING)
 		pthread_cond_wait(&changed, &lock);
 	CK_RV rv = CKR_CRYPTOKI_ALREADY_INITIALIZED;
 	if (state == LOST)
@@ -796,17 +893,14 @@ static bool read_hello(struct conn *conn)
 {
 	if (conn->greeted)
 		return true;
-	struct wire_hello ours = hello(), theirs;
+	struct wire_hello theirs;
 	if (!receive_all(&conn->socket, &theirs, sizeof theirs))
 		return false;
 	conn->greeted = true;
 	pthread_mutex_lock(&lock);
 	answered = true;
 	pthread_mutex_unlock(&lock);
-	if (memcmp(&ours, &theirs, sizeof ours) == 0)
-		return true;
-	complain("signkit: this module (version %s) was given a token process of another version: install both files from one release", SIGNKIT_VERSION);
-	return false;
+	return same_version(&theirs);
 }
 
 /* read_answer reads headers until one is the answer. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 #include "cryptoki.h"
 #include "wire.h"
@@ -79,11 +80,28 @@ bool is_ours(const struct descriptor *known);
 void close_ours(struct descriptor *descriptor);
 /* socket_pair makes a pair, ours first; errno tells why not. */
 bool socket_pair(int type, struct descriptor *ours, int *theirs);
+/* socket_alone makes a socket that is to be connected; errno tells why not. */
+bool socket_alone(int type, struct descriptor *ours);
+/*
+ * silent takes a wait that ended with an error, adds it to those before, and says
+ * whether they are too many. Where one lasts longer than its limit, the host was
+ * stopped (Ctrl-Z, a frozen container): that is not the other side's silence.
+ */
+bool silent(int error, int64_t took, int64_t *sum);
 /* send_all and receive_all end when all is done, nothing was for WIRE_SILENCE, or the descriptor is no longer ours. */
 bool send_all(const struct descriptor *socket, struct iovec *parts, size_t count);
 bool receive_all(const struct descriptor *socket, void *buffer, size_t size);
 
-/* client.c: the connection to the token process, calls and forks. */
+/* connect.c: the agent, which may take the token process's place. */
+
+/* agent_named is what SIGNKIT_AGENT says; NULL: nothing. */
+const char *agent_named(void);
+/* The rest prints the one line that a person needs where it returns false. */
+bool agent_address(const char *path, struct sockaddr_un *address);
+/* agent_connect connects a socket, and checks who is at its other end. */
+bool agent_connect(const struct descriptor *control, const struct sockaddr_un *address);
+
+/* client.c: the connection to the token process or agent, calls and forks. */
 
 struct conn; /* one data socket */
 

@@ -61,36 +61,50 @@ static void make_room(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room); /* as far as net.core.wmem_max allows */
 }
 
-bool socket_pair(int type, struct descriptor *ours, int *theirs)
+/* keep makes a new socket one of ours. It closes the socket where that fails. */
+static bool keep(int fd, struct descriptor *ours)
 {
-	int pair[2];
-	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
-		return false;
-	int fd = descriptor_above(pair[0]);
+	fd = descriptor_above(fd);
 	if (fd < 0 || !identify(fd, ours)) {
 		int saved = errno;
 		if (fd >= 0)
 			close(fd);
-		close(pair[1]);
 		errno = saved;
 		return false;
 	}
 	bound_waits(fd);
 	make_room(fd);
+	return true;
+}
+
+bool socket_alone(int type, struct descriptor *ours)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	return fd >= 0 && keep(fd, ours);
+}
+
+bool socket_pair(int type, struct descriptor *ours, int *theirs)
+{
+	int pair[2];
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+		return false;
+	if (!keep(pair[0], ours)) {
+		int saved = errno;
+		close(pair[1]);
+		errno = saved;
+		return false;
+	}
 	*theirs = descriptor_above(pair[1]); /* a host without 0 to 2 must not print into it */
 	if (*theirs < 0) {
-		close(fd);
+		int saved = errno;
+		close(ours->fd);
+		errno = saved;
 		return false;
 	}
 	return true;
 }
 
-/*
- * silent takes a wait that ended with an error, adds it to those before, and says
- * whether they are too many. Where one lasts longer than its limit, the host was
- * stopped (Ctrl-Z, a frozen container): that is not the token process's silence.
- */
-static bool silent(int error, int64_t took, int64_t *sum)
+bool silent(int error, int64_t took, int64_t *sum)
 {
 	if (error != EINTR && error != EAGAIN)
 		return true;

@@ -1,5 +1,5 @@
 /*
- * wire.h: the messages between the module and its token process.
+ * wire.h: the messages between the module and its token process, or an agent.
  *
  * Both run on one machine and are built for one architecture, so numbers are
  * in the host's byte order. The Go side is ../wire; a test keeps both equal.
@@ -8,6 +8,10 @@
  * its standard output attached (SCM_RIGHTS) where it has one, and then one
  * packet of the byte WIRE_DATA_SOCKET per data socket, with the token
  * process's end attached. End of file means that the module is gone.
+ *
+ * With an agent the control socket is a connection to it. The module's greeting
+ * then has its standard error attached, and the agent answers with its own, also
+ * where the versions differ; to a user whom it does not serve it hangs up.
  *
  * Data socket (SOCK_STREAM). The token process first writes its own struct
  * wire_hello. Then the module writes requests (struct wire_request and length

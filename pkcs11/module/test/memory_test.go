@@ -65,8 +65,11 @@ func TestHelgrind(t *testing.T) {
 func TestAddressAndUndefinedBehaviourSanitizer(t *testing.T) {
 	t.Parallel()
 	run := host{env: []string{"ASAN_OPTIONS=detect_leaks=0"}} // valgrind looks for leaks
-	runChecked(t, run, false, impatientStop, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+	runChecked(t, run, false, sanitized...)
 }
+
+// sanitized is for a module that is built with the checks of the compiler.
+var sanitized = []string{impatientStop, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"}
 
 func runChecked(t *testing.T, run host, interpreted bool, flags ...string) {
 	t.Helper()

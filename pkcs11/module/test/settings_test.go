@@ -101,6 +101,7 @@ var effects = []effect{
 
 	{variable: "SIGNPATH_CONFIG_FILE", value: "{dir}/config.json", seen: success, without: "signs", with: "fails"},
 	{variable: "SIGNKIT_TOKEND", value: "{dir}/nothing", seen: success, without: "signs", with: "fails"},
+	{variable: "SIGNKIT_AGENT", value: "{dir}/nothing", seen: success, without: "signs", with: "fails"},
 
 	{variable: "CI_JOB_URL", value: "https://ci.example/1", seen: audited("https://ci.example/1"), without: "not filed", with: "filed"},
 	{variable: "CI_COMMIT_SHA", value: "c0ffee", beside: "CI_JOB_URL=https://ci.example/1", seen: audited("c0ffee"), without: "not filed", with: "filed"},
@@ -126,7 +127,6 @@ var effects = []effect{
 
 // elsewhere are documented variables that the module's token process does not read, and the test that shows the effect of each.
 var elsewhere = map[string]string{
-	"SIGNKIT_AGENT":    "../../../internal/config/load_test.go",
 	"SIGNKIT_SCDAEMON": "../../../cmd/signkit/testdata/script/gpg-init-refuses.txtar",
 	"SIGNKIT_TSA_URL":  "../../../tests/integration/openssl_test.go",
 }
