@@ -209,6 +209,9 @@ func TestClientsOfAnAgentReadWhatBelongsToKeys(t *testing.T) {
 	if gpg, err := b.client().GPGPublicKey(b.context(), "demo", "gpg-p-256"); err != nil || len(gpg) == 0 {
 		t.Errorf("%d bytes of a GPG key, %v", len(gpg), err)
 	}
+	if health, err := b.client().Health(b.context()); err != nil || health.Status != http.StatusOK || health.Text == "" {
+		t.Errorf("health: %+v, %v", health, err)
+	}
 	all, err := b.client().Policies(b.context(), signpath.Filter{})
 	if err != nil || len(all) != 4 {
 		t.Errorf("%d keys, %v", len(all), err)

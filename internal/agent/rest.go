@@ -73,6 +73,7 @@ func (a *Agent) routes() http.Handler {
 	handle("GET "+certificate+"/GpgPublicKey", a.gpgKey)
 	handle("POST "+root+"/SigningRequests/SignHash", a.signHash)
 	handle("GET /agent", func(r *http.Request) ([]byte, error) { return json.Marshal(a.Status(r.Context())) })
+	routes.HandleFunc("GET /healthz", a.health)
 	routes.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, &refusal{fmt.Errorf("the agent signs, and does nothing else of what the service can do")})
 	})
@@ -94,6 +95,19 @@ func (a *Agent) fail(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// health is what the service says of its health, and of the time.
+func (a *Agent) health(w http.ResponseWriter, r *http.Request) {
+	h, err := a.o.Client.Health(r.Context())
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Date", a.o.Now().Add(-h.Ahead).UTC().Format(http.TimeFormat))
+	w.WriteHeader(h.Status)
+	_, _ = io.WriteString(w, h.Text)
 }
 
 func (a *Agent) policies(r *http.Request) ([]byte, error) {

@@ -55,7 +55,10 @@ func (e *examination) service(ctx context.Context) {
 		}
 		return
 	}
-	e.resolve(ctx)
+	agent := e.Config != nil && e.Config.Agent != ""
+	if !agent {
+		e.resolve(ctx)
+	}
 	health, err := e.Client.Health(ctx)
 	if err != nil {
 		e.problem(area, "connection", cause(err), hint(err, "check SIGNPATH_API_URL, and the way out of this machine or container"))
@@ -63,7 +66,10 @@ func (e *examination) service(ctx context.Context) {
 	}
 	e.reachable = true
 	way := "direct"
-	if health.Proxy != "" {
+	switch {
+	case agent:
+		way = "through the agent that SIGNKIT_AGENT names"
+	case health.Proxy != "":
 		way = "through the proxy " + health.Proxy
 	}
 	e.ok(area, "connection", fmt.Sprintf("%s, %d ms", way, health.Elapsed.Milliseconds()))
