@@ -14,17 +14,19 @@ import (
 
 // Exit codes. They are stable: scripts rely on them. `signkit help exit-codes` prints them.
 const (
-	exitOK          = 0   // everything that was asked for was done
-	exitFailed      = 1   // it failed, for a reason without a number of its own
-	exitUsage       = 2   // wrong call
-	exitSettings    = 3   // settings are missing or invalid
-	exitRefused     = 4   // the service refused
-	exitUnavailable = 5   // the service could not be reached or is out of order
-	exitUnverified  = 6   // a signature does not verify
-	exitIncomplete  = 7   // of several files or checks, some failed
-	exitMissingTool = 8   // a program that is needed is not installed
-	exitNotCompared = 9   // signed by somebody, and nobody was named who should have signed
-	exitInterrupted = 130 // ended by a signal
+	exitOK            = 0   // everything that was asked for was done
+	exitFailed        = 1   // it failed, for a reason without a number of its own
+	exitUsage         = 2   // wrong call
+	exitSettings      = 3   // settings are missing or invalid
+	exitRefused       = 4   // the service refused
+	exitUnavailable   = 5   // the service could not be reached or is out of order
+	exitUnverified    = 6   // a signature does not verify
+	exitIncomplete    = 7   // of several files or checks, some failed
+	exitMissingTool   = 8   // a program that is needed is not installed
+	exitNotCompared   = 9   // signed by somebody, and nobody was named who should have signed
+	exitNotExecutable = 126 // run: the command cannot be started
+	exitNotFound      = 127 // run: there is no such command
+	exitInterrupted   = 130 // ended by a signal
 )
 
 func exitCodes() [][]string {
@@ -40,6 +42,8 @@ func exitCodes() [][]string {
 		row(exitIncomplete, "of several files or checks, some failed; each is named"),
 		row(exitMissingTool, "a program that is needed is not installed"),
 		row(exitNotCompared, "files are signed, but nobody was named who should have signed them: nothing is verified"),
+		row(exitNotExecutable, "signkit run: the command cannot be started"),
+		row(exitNotFound, "signkit run: there is no such command; else the code is the command's"),
 		row(exitInterrupted, "ended by a signal"),
 	}
 }
@@ -125,6 +129,9 @@ func exitCodeOf(err error) int {
 	walk(err, func(err error) {
 		if e, ok := err.(*commandError); ok && code == 0 {
 			code = e.code
+		}
+		if status, ok := err.(commandStatus); ok && code == 0 {
+			code = int(status)
 		}
 	})
 	if code != 0 {

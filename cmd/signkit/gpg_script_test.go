@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,8 @@ func buildBridge(path string) error {
 // Agents that a failed script left there are ended.
 func setUpGPG(env *testscript.Env, bridge func() (string, error)) error {
 	name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
-	if !strings.HasPrefix(name, "gpg-") && !strings.HasPrefix(name, "sign-gpg-") {
+	ofGPG := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+	if !slices.ContainsFunc([]string{"gpg-", "sign-gpg-", "run-", "agent-"}, ofGPG) {
 		return nil
 	}
 	if _, err := exec.LookPath("gpg-agent"); err != nil {

@@ -34,6 +34,9 @@ func run() int {
 	if err == nil {
 		return exitOK
 	}
+	if status, ok := err.(commandStatus); ok {
+		return int(status) // the command has said why
+	}
 	if stdout.failure() == nil || !errors.Is(err, syscall.EPIPE) { // `signkit policies | head -1` needs no words
 		a.ui.fail(err)
 	}

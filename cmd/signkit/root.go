@@ -29,6 +29,8 @@ func verbs() []func(*app) *cobra.Command {
 		newSignHashCommand,
 		newURICommand,
 		newSignCommand,
+		newRunCommand,
+		newAgentCommand,
 		newVerifyCommand,
 		newTSACommand,
 		newDoctorCommand,
