@@ -12,8 +12,9 @@ import (
 // ends the file.
 func checkCAB(file io.ReaderAt, size int64) error {
 	const (
-		reservePresent = 4  // a flag
-		reserveSize    = 20 // of Authenticode's field
+		partOfSet      = 1 | 2 // flags: another cabinet comes before this one, or behind it
+		reservePresent = 4     // a flag
+		reserveSize    = 20    // of Authenticode's field
 	)
 	header := make([]byte, 60)
 	if _, err := file.ReadAt(header, 0); err != nil {
@@ -22,6 +23,10 @@ func checkCAB(file io.ReaderAt, size int64) error {
 	flags, reserved := binary.LittleEndian.Uint16(header[30:]), binary.LittleEndian.Uint16(header[36:])
 	if flags&reservePresent == 0 || reserved != reserveSize {
 		return ErrUnsigned
+	}
+	// The digest leaves out the cabinet's number in a set, and these four octets of the field.
+	if flags&partOfSet == 0 && !isZero(header[34:36]) || !isZero(header[52:56]) {
+		return errors.New("the cabinet has octets in its header that no signature covers")
 	}
 	cabinet := int64(binary.LittleEndian.Uint32(header[8:]))
 	at, length := int64(binary.LittleEndian.Uint32(header[44:])), int64(binary.LittleEndian.Uint32(header[48:]))

@@ -193,6 +193,11 @@ func TestCabinetEndsWithItsSignature(t *testing.T) {
 		return append(c, behind...)
 	}
 	padded := join(der, make([]byte, 6))
+	set := func(at int, flags byte) []byte {
+		c := cabinet(20, 100, 8, padded)
+		c[30], c[at] = 4|flags, 1
+		return c
+	}
 	checkWithSample(t, []structure{
 		{"signed", cabinet(20, 100, 8, padded), "", false},
 		{"unsigned", cabinet(0, 0, 0, nil), ErrUnsigned.Error(), false},
@@ -201,48 +206,103 @@ func TestCabinetEndsWithItsSignature(t *testing.T) {
 		{"octets before", cabinet(20, 104, 8, join([]byte("more"), padded)), "beside its signature", false},
 		{"octets in it", cabinet(20, 100, 8, join(der, []byte("more!!"))), "beside the signature", true},
 		{"cut off", []byte(cabMagic), "header", true},
+		{"a number without a set", set(34, 0), "in its header", true},
+		{"a number in a set", set(34, 1), "", false},
+		{"octets in the field", set(52, 0), "in its header", true},
+		{"octets at the field's end of a set", set(55, 2), "in its header", true},
 	}, "app.cab", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.cab", string(content))) })
 }
 
 // TestInstallerIsItsStreams: what belongs to none is empty.
 func TestInstallerIsItsStreams(t *testing.T) {
-	// The first sector is the allocation table, of which the others have the entries.
-	installer := func(entries []uint32, sectors ...string) []byte {
-		header := make([]byte, 512)
-		copy(header, msiMagic)
-		binary.LittleEndian.PutUint16(header[0x1e:], 9)
-		binary.LittleEndian.PutUint32(header[0x44:], 0xfffffffe)
-		for at := 0x4c; at < 512; at += 4 {
-			binary.LittleEndian.PutUint32(header[at:], cfbFree)
+	whole := smallInstaller()
+	// Where its sectors stand: the allocation table, the directory, the table of mini sectors and these.
+	const table, directory, miniTable, mini, stream = 512, 1024, 1536, 2048, 2560
+	const end, slack = 0xfffffffe, mini + 64 + 4
+	set := func(at int, word uint32) func([]byte) []byte {
+		return func(c []byte) []byte {
+			binary.LittleEndian.PutUint32(c[at:], word)
+			return c
 		}
-		binary.LittleEndian.PutUint32(header[0x4c:], 0)
-		table := bytes.Repeat([]byte{0xff}, 512)
-		for i, entry := range entries {
-			binary.LittleEndian.PutUint32(table[4*i:], entry)
-		}
-		file := join(header, table)
-		for _, content := range sectors {
-			file = append(file, (content + strings.Repeat("\x00", 512-len(content)))...)
-		}
-		return file
 	}
+	behind := func(entry uint32, content string) func([]byte) []byte {
+		return func(c []byte) []byte {
+			binary.LittleEndian.PutUint32(c[table+4*12:], entry)
+			return append(c, (content + strings.Repeat("\x00", 512-len(content)))...)
+		}
+	}
+	tests := []struct {
+		name   string
+		change func([]byte) []byte
+		want   string
+	}{
+		{"whole", bytes.Clone, ""},
+		{"what memory held behind a stream", set(slack, 1), ""},
+		{"an end in the rest of the mini table", set(miniTable+4*10, end), ""},
+		{"an empty sector that is free", behind(cfbFree, ""), ""},
+		{"a sector that is free and not empty", behind(cfbFree, "more"), "no stream"},
+		{"a sector that ends no chain", behind(end, "more"), "no stream"},
+		{"an empty one that ends no chain", behind(end, ""), "no stream"},
+		{"a mini sector that is free and not empty", set(mini+2*64, 1), "no stream"},
+		{"a mini sector that ends no chain", set(miniTable+4*2, end), "no stream"},
+		{"an entry for no sector", set(table+4*20, 5), "damaged"},
+		{"an entry of the mini table for none", set(miniTable+4*20, 5), "damaged"},
+		{"a chain that is too long", func(c []byte) []byte { return set(table+4*11, 12)(behind(end, "more")(c)) }, "more or fewer"},
+		{"a chain that is too short", set(table+4*10, end), "more or fewer"},
+		{"a circle", set(table+4*11, 4), "damaged"},
+		{"a circle of mini sectors", set(miniTable+4, 0), "damaged"},
+		{"two streams in one sector", set(directory+2*128+116, 2), "damaged"},
+		{"a stream that begins behind the end", set(directory+2*128+116, 400), "damaged"},
+		{"an entry that leads to itself", set(directory+2*128+68, 2), "directory"},
+		{"an entry that nothing leads to", set(directory+128+72, cfbFree), "nothing leads to"},
+		{"octets behind a name", set(directory+128+40, 1), "directory"},
+		{"octets in a free entry", set(directory+3*128+100, 1), "nothing leads to"},
+		{"a root that is a stream", func(c []byte) []byte { c[directory+66] = 2; return c }, "directory"},
+		{"octets behind", func(c []byte) []byte { return append(c, "more"...) }, "last sector"},
+		{"a sector size that there is not", func(c []byte) []byte { c[0x1e] = 10; return c }, "header is damaged"},
+		{"a class in the header", set(8, 1), "header is damaged"},
+		{"a table of the table that refers to itself", func(c []byte) []byte { return set(0x44, 12)(behind(12, strings.Repeat("\x0c\x00\x00\x00", 128))(c)) }, "damaged"},
+		{"a sector of the table that is not counted", set(0x50, 1), "damaged"},
+		{"more of the table than the file", set(0x2c, 1<<31), "damaged"},
+		{"cut off", func(c []byte) []byte { return c[:600] }, "last sector"},
+	}
+	var structures []structure
+	for _, test := range tests {
+		structures = append(structures, structure{test.name, test.change(bytes.Clone(whole)), test.want, false})
+	}
+	checkAll(t, structures, func(content []byte) error { return checkAuthenticode(textFile(t, "app.msi", string(content))) })
+}
+
+// smallInstaller has two streams, one of them in the mini sectors 0 and 1 of four, the other in sectors 4 to 11.
+func smallInstaller() []byte {
 	const end, tables = 0xfffffffe, 0xfffffffd
-	whole := installer([]uint32{tables, end}, "stream")
-	wide := bytes.Clone(whole)
-	wide[0x1e] = 10
-	circle := bytes.Clone(whole)
-	binary.LittleEndian.PutUint32(circle[0x44:], 1)
-	copy(circle[1024:], bytes.Repeat([]byte{1, 0, 0, 0}, 128))
-	checkAll(t, []structure{
-		{"whole", whole, "", false},
-		{"an empty sector that is free", installer([]uint32{tables, end, cfbFree}, "stream", ""), "", false},
-		{"a sector that is free and not empty", installer([]uint32{tables, end, cfbFree, end}, "stream", "more", "stream"), "no stream", false},
-		{"a sector without an entry", installer([]uint32{tables, end}, "stream", "more"), "no stream", false},
-		{"octets behind", join(whole, []byte("more")), "last sector", false},
-		{"a sector size that there is not", wide, "header is damaged", false},
-		{"a table that refers to itself", circle, "damaged", false},
-		{"cut off", whole[:600], "last sector", false},
-	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.msi", string(content))) })
+	words := func(size int, words ...uint32) []byte {
+		sector := bytes.Repeat([]byte{0xff}, size)
+		for i, word := range words {
+			binary.LittleEndian.PutUint32(sector[4*i:], word)
+		}
+		return sector
+	}
+	header := join([]byte(msiMagic), make([]byte, 0x4c-len(msiMagic)), words(512-0x4c, 0))
+	binary.LittleEndian.PutUint16(header[0x1a:], 3)
+	header[0x1e], header[0x20] = 9, 6
+	for at, word := range map[int]uint32{0x2c: 1, 0x30: 1, 0x38: 4096, 0x3c: 2, 0x40: 1, 0x44: end} {
+		binary.LittleEndian.PutUint32(header[at:], word)
+	}
+	entry := func(name byte, kind byte, right, child, first, size uint32) []byte {
+		e := make([]byte, 128)
+		e[0], e[64], e[66] = name, 4, kind
+		for at, word := range map[int]uint32{68: cfbFree, 72: right, 76: child, 116: first, 120: size} {
+			binary.LittleEndian.PutUint32(e[at:], word)
+		}
+		return e
+	}
+	free := make([]byte, 128)
+	copy(free[68:80], words(12))
+	return join(header,
+		words(512, tables, end, end, end, 5, 6, 7, 8, 9, 10, 11, end),
+		entry('R', cfbRoot, cfbFree, 1, 3, 4*64), entry('a', cfbStream, 2, cfbFree, 0, 64+4), entry('b', cfbStream, cfbFree, cfbFree, 4, 4096), free,
+		words(512, 1, end), make([]byte, 512), bytes.Repeat([]byte("stream.\n"), 512))
 }
 
 // TestScriptEndsWithItsSignatureBlock.
