@@ -25,7 +25,7 @@ var authenticodeFormat = format{
 		Keys:      "RSA, ECDSA",
 		Several:   "PE: kept, and ours is nested; others: refused unless --existing says more",
 		TimeStamp: "RFC 3161",
-		Limits:    "less than 4 GiB; MSI of more than 6.8 MB, in sectors of 512 octets, not with osslsigncode 2.2 to 2.6",
+		Limits:    "less than 4 GiB; MSI of more than 6.8 MB, in sectors of 512 octets, not with osslsigncode 2.2 to 2.6; names of an MSI's streams count only with `MsiDigitalSignatureEx`, which ours has",
 	},
 	match:    isAuthenticode,
 	sign:     (*Signer).signAuthenticode,
@@ -106,6 +106,13 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 	if s.Add {
 		args = append(args, "-nest")
 	}
+	installer, err := isInstaller(file)
+	if err != nil {
+		return nil, err
+	}
+	if installer {
+		args = append(args, "-add-msi-dse") // without, a signature says nothing of the streams' names
+	}
 	args = append(args, "-in", file, "-out", path)
 	if err := s.stamped(ctx, func(environ []string, authority string) error {
 		if authority != "" {
@@ -117,6 +124,16 @@ func (s *Signer) signAuthenticode(ctx context.Context, file, dir string) ([]Outp
 		return nil, err
 	}
 	return []Output{{path, name}}, nil
+}
+
+// isInstaller knows a compound file.
+func isInstaller(path string) (bool, error) {
+	file, c, err := openCandidate(path)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	return c.hasMagic(msiMagic), nil
 }
 
 // osslsigncodeHasProviders: from 2.10 on -pkcs11module sets a variable that only libp11 reads,

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"crypto/x509"
 	"net/http"
 	"os"
@@ -240,4 +241,54 @@ func TestX509SamplesKeepOthersSignatures(t *testing.T) {
 		t.Errorf("%v\n%s", err, output)
 	}
 	judge(t, Jar, jar, []verdict{theirs, ours()})
+}
+
+// TestInstallerSignatureCoversNames of streams, by the product and by the sample, which adds it to those that have it or not.
+func TestInstallerSignatureCoversNames(t *testing.T) {
+	need(t, "bash", "osslsigncode", "openssl")
+	s := startService(t)
+	const key = "demo/rsa-2048"
+	signer := s.signer(t, "rsa-2048")
+	ours := []verdict{{"ours", &Verifier{Roots: s.RootFile(), Chain: signer.X509.Chain}, ""}}
+	content, err := os.ReadFile("../../tests/integration/testdata/tiny.msi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installer := string(content)
+	coversNames := func(file string, want bool) {
+		t.Helper()
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(bytes.ReplaceAll(content, []byte{0}, nil), []byte("MsiDigitalSignatureEx")); got != want {
+			t.Errorf("names of streams are covered: %v, want %v", got, want)
+		}
+	}
+
+	outputs, err := signer.Sign(deadline(t), Authenticode, textFile(t, "app.msi", installer), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge(t, Authenticode, outputs[0].Path, ours)
+	coversNames(outputs[0].Path, true)
+
+	file := textFile(t, "app.msi", installer)
+	for _, options := range [][]string{{}, {"--nest"}} {
+		if output, err := s.sample(t, filepath.Dir(file), "osslsigncode", append(options, "--no-timestamp", key, "app.msi")...); err != nil {
+			t.Fatalf("%q: %v\n%s", options, err, output)
+		}
+		judge(t, Authenticode, file, ours)
+		coversNames(file, true)
+	}
+
+	vendorRoot := issue(t, "Vendor Root", nil, nil)
+	theirs := textFile(t, "app.msi", installer)
+	issue(t, "Vendor", vendorRoot, nil).foreignX509(t, Authenticode, theirs)
+	coversNames(theirs, false)
+	judge(t, Authenticode, theirs, []verdict{{"the vendor's", &Verifier{Roots: rootsFile(t, vendorRoot)}, ""}})
+	if output, err := s.sample(t, filepath.Dir(theirs), "osslsigncode", "--no-timestamp", "--nest", key, "app.msi"); err != nil {
+		t.Errorf("--nest: %v\n%s", err, output)
+	}
+	coversNames(theirs, false)
 }

@@ -79,7 +79,12 @@ signkit certificate "$key" --chain --output "$work/chain.pem"
 uri="pkcs11:object=${key/\//%2F};type=private;pin-value=CONFIG"
 
 sign() { # sign INPUT OUTPUT: once, whatever comes of it
-  local url stamps=()
+  local url stamps=() installer=()
+  # Without -add-msi-dse, the signature of an installer says nothing of its streams' names. --nest must do as those did who signed first.
+  if [[ $(od -An -tx1 -N4 "$1" | tr -d ' ') == d0cf11e0 ]] &&
+    { [[ ${#nest[@]} -eq 0 ]] || tr -d '\0' <"$1" | LC_ALL=C grep -a MsiDigitalSignatureEx >/dev/null; }; then
+    installer=(-add-msi-dse)
+  fi
   if [[ ${#tsa[@]} -gt 0 ]]; then
     # osslsigncode asks the authorities after the key has signed, and waits for ever for one that does not answer: so it gets the
     # first that gives a time-stamp now, and the others only should that one fail all the same.
@@ -88,7 +93,7 @@ sign() { # sign INPUT OUTPUT: once, whatever comes of it
   fi
   # -n TEXT and -i URL would add a description. Before 2.9, errors come on stdout.
   timeout "$seconds" osslsigncode sign "${with[@]}" -certs "$work/chain.pem" -key "$uri" -h sha256 \
-    "${nest[@]}" "${stamps[@]}" "${tls[@]}" -in "$1" -out "$2" >&2 || {
+    "${nest[@]}" "${installer[@]}" "${stamps[@]}" "${tls[@]}" -in "$1" -out "$2" >&2 || {
     [[ $? -ne 124 ]] || echo "sign.sh: no end after $seconds seconds (--timeout)" >&2
     return 1
   }
