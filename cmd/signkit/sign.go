@@ -356,7 +356,7 @@ func (a *app) prepareX509(ctx context.Context, set *handSet, hand *artifact.Hand
 		return err
 	}
 	hand.Signer.X509 = &artifact.X509{Key: set.x509.ID(), Chain: chain, Module: module, Authorities: authorities}
-	hand.Verifier.Chain, hand.Verifier.Roots = chain, set.root
+	hand.Verifier.Chain, hand.Verifier.Roots, hand.Verifier.SystemRoots = chain, set.root, true
 	hand.Verifier.TimeStamp = authorities != nil
 	return nil
 }

@@ -61,7 +61,7 @@ for a list that cannot be read, with a note.`,
 	flags.StringVar(&r.publicKey, "public-key", "", "OpenPGP public keys in `FILE`")
 	flags.BoolVar(&r.allowExpired, "allow-expired", false, "OpenPGP keys count beyond their end, for archives")
 	flags.StringVar(&r.root, "root", "", "trust the certificates in `FILE` (PEM), all of them and no others")
-	flags.StringVar(&r.certificate, "certificate", "", "the signer must be the first certificate in `FILE` (PEM)")
+	flags.StringVar(&r.certificate, "certificate", "", "the signer must be the first certificate in `FILE` (PEM); its chain may follow")
 	flags.StringVar(&r.folder, "signatures", "", "look for detached signatures in `FOLDER` instead of beside each file")
 	flags.BoolVar(&r.timeStamp, "timestamp", false, "demand a time-stamp where the format has one")
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit, "end tools that take longer than `DURATION` for a file")
@@ -133,26 +133,34 @@ func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verif
 	if r.certificate == "" {
 		return v, end, nil
 	}
-	certificate, err := readCertificate(a.absolute(r.certificate))
+	v.Chain, err = readCertificates(a.absolute(r.certificate))
 	if err != nil {
 		return nil, end, withCode(exitUsage, fmt.Errorf("--certificate: %w", err))
 	}
-	v.Chain = []*x509.Certificate{certificate}
 	return v, end, nil
 }
 
-// readCertificate returns the first certificate of a PEM file.
-func readCertificate(path string) (*x509.Certificate, error) {
+// readCertificates returns the certificates of a PEM file: the signer's, and those that follow.
+func readCertificates(path string) ([]*x509.Certificate, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
+	var chain []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			return x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" {
+			continue
 		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		chain = append(chain, certificate)
 	}
-	return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
+	if len(chain) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
+	}
+	return chain, nil
 }
 
 // verifyDocument is the JSON document of verify (docs/schemas/verify.schema.json).

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -187,8 +188,17 @@ func osslsigncodeKnows(ctx context.Context, environ []string, path string) error
 	return nil
 }
 
-// authenticodeSigners reads the signatures that osslsigncode takes out of a file, nested ones among them.
+// authenticodeSigners are those of the signatures in a file, nested ones among them.
 func (v verification) authenticodeSigners(ctx context.Context, file string) ([]signer, error) {
+	data, err := v.embeddedSignature(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	return cmsSigners(data), nil
+}
+
+// embeddedSignature is what osslsigncode takes out of a file: PEM.
+func (v verification) embeddedSignature(ctx context.Context, file string) ([]byte, error) {
 	if err := osslsigncodeKnows(ctx, v.environment(), file); err != nil {
 		return nil, err
 	}
@@ -200,11 +210,7 @@ func (v verification) authenticodeSigners(ctx context.Context, file string) ([]s
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return cmsSigners(data), nil
+	return os.ReadFile(path)
 }
 
 // isUnsigned knows the words of osslsigncode for a file without a signature.
@@ -264,7 +270,15 @@ func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) er
 	if err := checkAuthenticode(file); err != nil {
 		return err
 	}
-	roots, err := v.roots()
+	var brought []*x509.Certificate
+	if v.Roots == "" && len(v.Chain) > 0 {
+		signature, err := v.embeddedSignature(ctx, file)
+		if err != nil {
+			return err
+		}
+		brought = cmsCertificates(signature)
+	}
+	roots, err := v.roots(brought)
 	if err != nil {
 		return err
 	}
@@ -319,7 +333,7 @@ func (v verification) authenticodeReport(output string, err error) error {
 		return &NotComparedError{Signers: signerNames(found)}
 	case err != nil && strings.Contains(output, "unable to get local issuer certificate"),
 		err != nil && strings.Contains(output, "self-signed certificate in certificate chain"):
-		return failed("the certificate leads to no trusted root; name it with --root")
+		return failed(errNoRoot.Error())
 	case err != nil:
 		return err
 	}
@@ -341,7 +355,7 @@ func (v verification) authenticodeProblem(report string) string {
 	case v.TimeStamp && strings.Contains(report, "Timestamp is not available"):
 		return "there is no time-stamp"
 	case strings.Contains(report, "Timestamp Server Signature verification: failed"):
-		return "the time-stamp does not verify"
+		return "the time-stamp does not verify; the root of its authority must be in --root, too"
 	}
 	return ""
 }

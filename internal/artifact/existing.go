@@ -146,6 +146,26 @@ func openPGPFileSigners(data []byte) []signer {
 // oidNestedSignature is the attribute in which Authenticode has further signatures.
 const oidNestedSignature = "1.3.6.1.4.1.311.2.4.1"
 
+// cmsCertificates are what a signature and those that are nested in it bring.
+func cmsCertificates(data []byte) []*x509.Certificate {
+	if block, _ := pem.Decode(data); block != nil {
+		data = block.Bytes
+	}
+	message, err := pkcs7.Parse(data)
+	if err != nil {
+		return nil
+	}
+	found := message.Certificates
+	for _, info := range message.Signers {
+		for _, attribute := range info.UnauthenticatedAttributes {
+			if attribute.Type.String() == oidNestedSignature {
+				found = append(found, cmsCertificates(attribute.Value.Bytes)...)
+			}
+		}
+	}
+	return found
+}
+
 // cmsSigners are those of a CMS SignedData in DER or PEM, and of what Authenticode nests in it.
 func cmsSigners(data []byte) []signer {
 	if block, _ := pem.Decode(data); block != nil {

@@ -17,6 +17,7 @@ type Verifier struct {
 	AllowExpired bool                // OpenPGP keys count beyond their end, for archives; revoked ones never
 	Roots        string              // path of the root certificates that count, PEM; empty: none is named
 	Chain        []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to Roots
+	SystemRoots  bool                // the machine's count where no Roots are named: of what was just signed here, with its time-stamp
 	TimeStamp    bool                // a time-stamp must be there where the format has room for one
 	Environ      []string
 	Cache        string        // folder for what is made once and serves for many files, one at a time; empty: nothing is kept

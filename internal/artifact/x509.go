@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -75,19 +76,51 @@ func encodePEM(chain []*x509.Certificate) []byte {
 var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"}
 
 // roots returns the path of a PEM file with what Authenticode's verifier is to trust: Roots, or, where
-// the signer alone was named, the system's roots and, where the signer's chain is known, the root at its end.
-func (v verification) roots() (string, error) {
+// the signer alone was named, the roots of its chain and who issued its certificate, as far as the chain
+// or one of the brought certificates says; and the system's roots where those count.
+func (v verification) roots(brought []*x509.Certificate) (string, error) {
 	if v.Roots != "" {
 		return v.Roots, nil
 	}
-	trusted := readSystemRoots()
+	var trusted []byte
+	if v.SystemRoots || len(v.Chain) == 0 { // where nobody is named, nothing counts, but the verifier wants some
+		trusted = readSystemRoots()
+	}
 	for _, certificate := range v.Chain {
 		if isSelfIssued(certificate) {
 			trusted = append(trusted, encodePEM([]*x509.Certificate{certificate})...)
 		}
 	}
+	for _, leaf := range v.leaf() {
+		for _, issuer := range slices.Concat(v.Chain[1:], brought) { // whose key has signed it, whoever brought it
+			if !bytes.Equal(leaf.RawIssuer, issuer.RawSubject) || leaf.CheckSignatureFrom(issuer) != nil {
+				continue
+			}
+			anchor, err := encodeTrusted(issuer)
+			if err != nil {
+				return "", err
+			}
+			trusted = append(trusted, anchor...)
+			break
+		}
+	}
+	if len(trusted) == 0 {
+		return "", errNoRoot
+	}
 	file := v.path("roots.pem")
 	return file, os.WriteFile(file, trusted, 0o600)
+}
+
+var errNoRoot = errors.New("the certificate leads to no trusted root; name it with --root")
+
+// encodeTrusted makes an end of chains for OpenSSL of a certificate that is no root (openssl-x509, "Trusted
+// Certificates"): osslsigncode takes no partial chain. It is for all purposes, as a root is.
+func encodeTrusted(certificate *x509.Certificate) ([]byte, error) {
+	purposes, err := asn1.Marshal(struct{ Trust []asn1.ObjectIdentifier }{[]asn1.ObjectIdentifier{{2, 5, 29, 37, 0}}})
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: slices.Concat(certificate.Raw, purposes)}), nil
 }
 
 func isSelfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.RawIssuer) }

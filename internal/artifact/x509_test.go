@@ -359,3 +359,44 @@ func TestOpenPGPSignerIsNamedWhereNobodyWas(t *testing.T) {
 		})
 	}
 }
+
+// TestAuthenticodeTakesTheNamedCertificate without its root, if whoever issued it is there, and never a root of the machine's.
+func TestAuthenticodeTakesTheNamedCertificate(t *testing.T) {
+	need(t, "osslsigncode", "openssl")
+	root, twinRoot := issue(t, "Root", nil, nil), issue(t, "Root", nil, nil)
+	authority := func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.ExtKeyUsage = true, true, x509.KeyUsageCertSign, nil
+	}
+	intermediate := issue(t, "Intermediate", root, authority)
+	ours, other := issue(t, "Ours", intermediate, nil), issue(t, "Other", root, nil)
+	machine := systemRoots
+	t.Cleanup(func() { systemRoots = machine })
+	systemRoots = []string{rootsFile(t, root, intermediate)}
+
+	signed := func(brings ...*identity) string {
+		file := textFile(t, "app.exe", string(smallProgram()))
+		key, _ := ours.store(t)
+		shell(t, filepath.Dir(file), "osslsigncode", "sign", "-certs", rootsFile(t, brings...), "-key", key, "-in", file, "-out", "signed.exe")
+		return filepath.Join(filepath.Dir(file), "signed.exe")
+	}
+	named := func(chain ...*identity) *Verifier {
+		v := &Verifier{}
+		for _, i := range chain {
+			v.Chain = append(v.Chain, i.certificate)
+		}
+		return v
+	}
+	anybody := func(v *Verifier) *Verifier { v.SystemRoots = true; return v }
+	judge(t, Authenticode, signed(ours, intermediate), []verdict{
+		{"certificate", named(ours), ""},
+		{"with its chain", named(ours, intermediate, root), ""},
+		{"another certificate", named(other), "--root"},
+		{"another certificate with its chain", named(other, root), "osslsigncode"},
+	})
+	judge(t, Authenticode, signed(ours, twinRoot), []verdict{
+		{"nobody brings who issued it", named(ours), "--root"},
+		{"a root of that name", named(ours, twinRoot), "--root"},
+		{"who issued it", named(ours, intermediate), ""},
+		{"the machine's roots", anybody(named(ours)), ""},
+	})
+}
