@@ -27,7 +27,7 @@ cannot tell; ` + "`signkit sign --plan`" + ` shows it without signing. GPG keys 
 
 const foot = `
 The packages that bring the tools, release by release, are in [images/matrix.json](../images/matrix.json); what was run is in the
-[README](../README.md#what-was-really-run). What these do not cover, the tools do by themselves: see the [samples](../samples/).
+[README](../README.md#what-has-been-tested). What these do not cover, the tools do by themselves: see the [samples](../samples/).
 `
 
 func main() {
