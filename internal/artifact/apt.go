@@ -18,9 +18,9 @@ var aptReleaseFormat = format{
 	facts: Facts{
 		Files: "Release of an apt repository", Tool: "gpg", Judge: "gpgv",
 		Versions: "GnuPG 2.2 or later",
-		Keys:     "RSA, ECDSA; apt of Debian 13 takes no SHA-1 in the key's self-signature",
-		Several:  "refused unless --existing says more",
-		Limits:   "the files it lists must be there and as listed",
+		Keys:     "RSA, ECDSA; apt of Debian 13 rejects SHA-1 in the key's self-signature",
+		Several:  "refused unless --existing allows it",
+		Limits:   "the files it lists must be present and match",
 	},
 	beside: func(name string) []string {
 		if name == "InRelease" { // see WithInRelease

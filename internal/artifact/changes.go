@@ -22,8 +22,8 @@ var uploadFormat = format{
 		Files: ".changes, .buildinfo and .dsc of Debian", Tool: "gpg", Judge: "gpgv",
 		Versions: "GnuPG 2.2 or later",
 		Keys:     "RSA, ECDSA",
-		Several:  "refused unless --existing says more",
-		Limits:   "the files they list must be there and as listed; what .changes and .buildinfo list of these is signed, too",
+		Several:  "refused unless --existing allows it",
+		Limits:   "the files they list must be present and match; files of these kinds that .changes and .buildinfo list are signed too",
 	},
 	match: func(c *candidate) bool {
 		return uploadVersions[c.extension] != nil && hasField(c.head, "Format") && hasField(c.head, "Source")

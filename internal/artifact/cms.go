@@ -17,7 +17,7 @@ var cmsFormat = format{
 		Files: "anything else, with --cms", Tool: "openssl", Judge: "openssl",
 		Versions: "OpenSSL 1.1.1 or later, with libp11's engine or pkcs11-provider",
 		Keys:     "RSA, ECDSA",
-		Several:  "refused unless --existing says more",
+		Several:  "refused unless --existing allows it",
 		Limits:   "as for `file`",
 	},
 	beside: cmsBeside,

@@ -21,8 +21,8 @@ var debFormat = format{
 		Files: "Debian packages", Tool: "gpg", Judge: "debsig-verify",
 		Versions: "GnuPG 2.2 or later; debsig-verify as in Debian 11 or later",
 		Keys:     "RSA, ECDSA",
-		Several:  "one of type origin: refused unless --existing says more; other types stay",
-		Limits:   "9.3 GiB a member (the format's own)",
+		Several:  "one of type origin: refused unless --existing allows it; other types are kept",
+		Limits:   "9.3 GiB per member (limit of the format)",
 	},
 	match: func(c *candidate) bool { return c.hasMagic(arMagic + "debian-binary") }, // deb(5)
 	sign:  inPlace((*Signer).signDeb),
@@ -169,7 +169,7 @@ func isDebSignature(name string) bool {
 func arMembers(archive io.ReaderAt, size int64) ([]arMember, error) {
 	magic := make([]byte, len(arMagic))
 	if _, err := archive.ReadAt(magic, 0); err != nil || string(magic) != arMagic {
-		return nil, errors.New("this is no ar archive")
+		return nil, errors.New("this is not an ar archive")
 	}
 	var members []arMember
 	header := make([]byte, arHeaderSize)

@@ -63,7 +63,7 @@ func TestDebStructureIsReadStrictly(t *testing.T) {
 		{"no data member", ar(version, control), "has 2 members", true},
 		{"octets behind", append(ar(version, control, data), "extra"...), "damaged", false},
 		{"a member longer than the file", ar(version, control, data)[:len(ar(version, control, data))-2], "damaged", false},
-		{"no archive", []byte("hello"), "no ar archive", false},
+		{"no archive", []byte("hello"), "not an ar archive", false},
 	}
 	need(t, "ar", "debsig-verify")
 	key := softKey(t, "ours")

@@ -20,8 +20,8 @@ var rpmFormat = format{
 	facts: Facts{
 		Files: "rpm packages", Tool: "rpmsign", Judge: "rpmkeys",
 		Versions: "rpm 4.14 or later",
-		Keys:     "RSA; ECDSA where rpm uses Sequoia (4.20 or later, RHEL 10's 4.19)",
-		Several:  "format 6, with rpm 6 or later: kept, and ours is added; others: refused unless --existing says more",
+		Keys:     "RSA; ECDSA if rpm uses Sequoia (4.20 or later, RHEL 10's 4.19)",
+		Several:  "format 6, with rpm 6 or later: kept, and ours is added; others: refused unless --existing allows it",
 	},
 	match: func(c *candidate) bool { return c.hasMagic("\xed\xab\xee\xdb") }, // rpm's lead
 	sign:  inPlace((*Signer).signRPM),

@@ -15,9 +15,9 @@ var yumIndexFormat = format{
 	facts: Facts{
 		Files: "repomd.xml of a yum or dnf repository", Tool: "gpg", Judge: "gpgv",
 		Versions: "GnuPG 2.2 or later",
-		Keys:     "RSA; ECDSA where the clients' rpm takes it",
-		Several:  "refused unless --existing says more",
-		Limits:   "the files it lists must be there and as listed",
+		Keys:     "RSA; ECDSA if the clients' rpm accepts it",
+		Several:  "refused unless --existing allows it",
+		Limits:   "the files it lists must be present and match",
 	},
 	beside: armorBeside,
 	match:  func(c *candidate) bool { return c.name == "repomd.xml" && isYumIndex(c.head) },

@@ -19,15 +19,16 @@ const head = `<!-- written by scripts/formatspage from the rows in internal/arti
 
 # Formats
 
-What ` + "`signkit sign` and `signkit verify`" + ` know. A file's content decides which format it is of, and its name where the content
-cannot tell; ` + "`signkit sign --plan`" + ` shows it without signing. GPG keys are policies whose certificate is a GPG key, or others with
-` + "`--public-key`" + `; X.509 keys are policies with an X.509 certificate.
+The formats that ` + "`signkit sign` and `signkit verify`" + ` know. A file's format is recognised by its content or, where that is not
+enough, by its name; ` + "`signkit sign --plan`" + ` shows it without signing. GPG keys are policies whose certificate is a GPG key, or others
+with ` + "`--public-key`" + `; X.509 keys are policies with an X.509 certificate.
 
 `
 
 const foot = `
-The packages that bring the tools, release by release, are in [images/matrix.json](../images/matrix.json); what was run is in the
-[README](../README.md#what-has-been-tested). What these do not cover, the tools do by themselves: see the [samples](../samples/).
+[images/matrix.json](../images/matrix.json) lists the packages that provide the tools, release by release; the
+[README](../README.md#what-has-been-tested) says what has been tested. For anything else, use the tools directly: see the
+[samples](../samples/).
 `
 
 func main() {
@@ -55,8 +56,8 @@ func page(formats []artifact.Format, others []artifact.ForeignFormat) string {
 		rows = append(rows, []string{code(f.Kind), f.Versions, f.Keys, f.Several, orDash(f.Limits)})
 	}
 	writeTable(&b, rows)
-	b.WriteString("\nWhat other tools sign is refused, unless `--detached` asks for a signature beside it:\n\n")
-	rows = [][]string{{"file", "endings of names", "signed by"}}
+	b.WriteString("\nFiles that other tools sign are refused, unless `--detached` asks for a signature beside them:\n\n")
+	rows = [][]string{{"file", "file name suffixes", "signed by"}}
 	for _, f := range others {
 		endings := "–"
 		if len(f.Endings) > 0 {
