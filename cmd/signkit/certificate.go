@@ -22,7 +22,7 @@ func newCertificateCommand(a *app) *cobra.Command {
 		Use:   "certificate [PROJECT/POLICY]",
 		Short: "Download the X.509 certificate of a signing policy",
 		Long: `Download the X.509 certificate of a signing policy. With --chain its issuers follow,
-each after the one it signed, as osslsigncode -certs and openssl cms -certfile want them.`,
+each after the certificate it signed, as osslsigncode -certs and openssl cms -certfile expect.`,
 		Example: `  signkit certificate my-project/release-signing --chain --output full.pem
   signkit certificate my-project/release-signing --format der | openssl x509 -inform DER -noout -text`,
 		Args:              cobra.MaximumNArgs(1),
@@ -56,7 +56,7 @@ each after the one it signed, as osslsigncode -certs and openssl cms -certfile w
 func checkFormat(format string, chain bool) error {
 	switch {
 	case !slices.Contains([]string{"pem", "der", "p7b"}, format):
-		return usageError("--format %s: it is pem, der or p7b", format)
+		return usageError("--format %s: choose pem, der or p7b", format)
 	case format == "der" && chain:
 		return withHint(usageError("--format der holds one certificate, not a chain"), "use --format pem or p7b with --chain")
 	}

@@ -15,13 +15,13 @@ func newDoctorCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [PROJECT/POLICY]",
 		Short: "Find out why signing does not work, or will not",
-		Long: `Check settings, the way to the service, token, keys, tools and this machine: one line each,
-and below a red one what to do. Without PROJECT/POLICY every key of the token's user is
-looked at, or those that the settings narrow to. With it, what is amiss with tools that this
-key does not need is a note.
+		Long: `Check the settings, the connection to the service, token, keys, tools and this machine. Each
+check prints one line and, if it fails, what to do. Without PROJECT/POLICY all keys of the
+token's user are checked, or those that the settings select. With it, problems with tools
+that this key does not need are only notes.
 
-No signature is made, unless --sign asks for a test with each key: only that shows approvals
-and projects that are not for hash signing. No secret is printed.`,
+No signature is made unless --sign asks for a test with each key: only that reveals required
+approvals and projects that are not set up for hash signing. No secret is printed.`,
 		Example: `  signkit doctor
   signkit doctor my-project/release-signing --sign`,
 		Args:              cobra.MaximumNArgs(1),

@@ -32,18 +32,18 @@ const (
 func exitCodes() [][]string {
 	row := func(code int, meaning string) []string { return []string{fmt.Sprint(code), meaning} }
 	return [][]string{
-		row(exitOK, "all that was asked for was done"),
-		row(exitFailed, "it failed, for a reason without a number of its own"),
+		row(exitOK, "everything that was requested was done"),
+		row(exitFailed, "it failed for a reason without a code of its own"),
 		row(exitUsage, "wrong call: unknown flag, missing argument"),
 		row(exitSettings, "settings are missing or invalid"),
-		row(exitRefused, "the service refused: token, permission, unknown policy; trying again changes nothing"),
-		row(exitUnavailable, "the service could not be reached or is out of order; trying again may help"),
+		row(exitRefused, "the service refused: token, permission, unknown policy; a retry will not help"),
+		row(exitUnavailable, "the service could not be reached or is down; a retry may help"),
 		row(exitUnverified, "a signature does not verify; nothing of it was kept"),
-		row(exitIncomplete, "of several files or checks, some failed; each is named"),
-		row(exitMissingTool, "a program that is needed is not installed"),
-		row(exitNotCompared, "files are signed, but nobody was named who should have signed them: nothing is verified"),
+		row(exitIncomplete, "some of several files or checks failed; each is named"),
+		row(exitMissingTool, "a required program is not installed"),
+		row(exitNotCompared, "files are signed, but no signer was named: nothing is verified"),
 		row(exitNotExecutable, "signkit run: the command cannot be started"),
-		row(exitNotFound, "signkit run: there is no such command; else the code is the command's"),
+		row(exitNotFound, "signkit run: there is no such command; otherwise the code is the command's"),
 		row(exitInterrupted, "ended by a signal"),
 	}
 }

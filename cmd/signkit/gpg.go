@@ -11,9 +11,9 @@ import (
 func newGPGCommand(a *app) *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "gpg",
-		Short: "Prepare gpg to sign with remote keys, and make public keys for it",
+		Short: "Prepare gpg to sign with remote keys, and create public keys for it",
 		Long: `Prepare gpg, and with it rpmsign, debsigs, git and Maven, to sign with keys that stay in
-the signing service or behind a PKCS#11 module. One line of a script is enough:
+the signing service or behind a PKCS#11 module. One line in a script is enough:
 
   eval "$(signkit gpg init my-project/release-signing)"
   gpg -u "$GPG_KEY_ID" --detach-sign app.tar.gz`,

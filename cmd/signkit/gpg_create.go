@@ -23,16 +23,16 @@ func newGPGCreateCommand(a *app) *cobra.Command {
 	var o newKeyOptions
 	cmd := &cobra.Command{
 		Use:   "create [PROJECT/POLICY] --output FILE",
-		Short: "Make the GPG public key of a key pair that has none",
-		Long: `Make a GPG public key (user id, self-signature, expiry) for a key pair that has none:
-of a policy with an X.509 certificate, or behind a PKCS#11 module. The remote key signs
-it, once. Keep the file: "signkit gpg init --public-key FILE" signs with it, and those who
-verify need it.
+		Short: "Create the GPG public key of a key pair that has none",
+		Long: `Create a GPG public key (user ID, self-signature, expiry date) for a key pair that has none:
+one of a policy with an X.509 certificate, or one behind a PKCS#11 module. The remote key
+signs it, once. Keep the file: "signkit gpg init --public-key FILE" signs with it, and
+whoever verifies needs it.
 
-The time of creation is part of the fingerprint. It is that in FILE if FILE already holds
-this key, otherwise the beginning of the certificate's validity, and the present time for
-a key without a certificate. So a second run gives the same fingerprint; for a key without
-certificate only where the file was kept.`,
+The creation time is part of the fingerprint. It is taken from FILE if FILE already holds
+this key, otherwise from the start of the certificate's validity; a key without a certificate
+gets the current time. So a second run gives the same fingerprint, for a key without a
+certificate only if the file was kept.`,
 		Example: `  signkit gpg create my-project/release-signing --output release.asc \
     --name 'My Project' --email release@example.com --expires 2y`,
 		Args:              cobra.MaximumNArgs(1),
@@ -46,9 +46,9 @@ certificate only where the file was kept.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.name, "name", "", "`NAME` in the user id (default: PROJECT POLICY)")
-	flags.StringVar(&o.email, "email", "", "`ADDRESS` in the user id (default: POLICY@PROJECT)")
-	flags.StringVar(&o.expires, "expires", "1y", "`WHEN` the key ends: 2y, 18m, 90d, a date, never")
+	flags.StringVar(&o.name, "name", "", "`NAME` in the user ID (default: PROJECT POLICY)")
+	flags.StringVar(&o.email, "email", "", "`ADDRESS` in the user ID (default: POLICY@PROJECT)")
+	flags.StringVar(&o.expires, "expires", "1y", "`WHEN` the key expires: 2y, 18m, 90d, a date, never")
 	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`")
 	o.pkcs11.add(cmd)
 	a.jsonFlag(cmd)
@@ -67,7 +67,7 @@ func (a *app) createGPGKey(ctx context.Context, o *newKeyOptions, end time.Time,
 	defer done()
 	s := list[0]
 	if s.isGPG() {
-		return withHint(usageError("%s already has a GPG public key, at the service", s.id()), "signkit gpg export downloads it")
+		return withHint(usageError("%s already has a GPG public key in the service", s.id()), "signkit gpg export downloads it")
 	}
 	options, err := a.keyOptions(o, s, end)
 	if err != nil {
@@ -104,11 +104,11 @@ func (a *app) creationTime(s *source, output string) (time.Time, error) {
 	if err == nil {
 		old, err := pgpkey.Parse(data)
 		if err != nil {
-			err = fmt.Errorf("--output %s is there and is not a GPG public key: %w", output, err)
+			err = fmt.Errorf("--output %s exists and is not a GPG public key: %w", output, err)
 			return time.Time{}, withHint(err, "name another file")
 		}
 		if err := belongs(s, old); err != nil {
-			return time.Time{}, withHint(fmt.Errorf("--output %s is there: %w", output, err), "name another file")
+			return time.Time{}, withHint(fmt.Errorf("--output %s exists: %w", output, err), "name another file")
 		}
 		return old.Created(), nil
 	}

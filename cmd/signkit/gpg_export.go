@@ -24,7 +24,7 @@ func newGPGExportCommand(a *app) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&output, "output", "o", "", "write to `FILE` instead of standard output")
-	flags.BoolVar(&binary, "binary", false, "without ASCII armor, as apt's keyrings are")
+	flags.BoolVar(&binary, "binary", false, "without ASCII armor, as for apt's keyrings")
 	a.jsonFlag(cmd)
 	return cmd
 }

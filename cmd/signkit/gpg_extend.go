@@ -14,11 +14,11 @@ func newGPGExtendCommand(a *app) *cobra.Command {
 	var pkcs11 pkcs11Flags
 	cmd := &cobra.Command{
 		Use:   "extend [PROJECT/POLICY]",
-		Short: "Give a GPG public key a later end, with the same fingerprint",
-		Long: `Give a GPG public key a later end: a new self-signature by the remote key. The fingerprint
-stays. FILE is replaced unless --output names another one. Without --public-key the service's
-public key is taken, and the new one goes to standard output. Those who verify need the new
-one; what was signed before stays valid with it.`,
+		Short: "Give a GPG public key a later expiry date, with the same fingerprint",
+		Long: `Give a GPG public key a later expiry date, by a new self-signature of the remote key. The
+fingerprint stays the same. FILE is replaced unless --output names another file. Without
+--public-key, the service's public key is extended and written to standard output. Whoever
+verifies needs the new public key; older signatures stay valid with it.`,
 		Example:           `  signkit gpg extend my-project/release-signing --public-key release.asc --expires 2y`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeKeys,
@@ -35,7 +35,7 @@ one; what was signed before stays valid with it.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&file, "public-key", "", "`FILE` with the public key")
-	flags.StringVar(&expires, "expires", "1y", "`WHEN` the key ends: 2y, 18m, 90d, a date, never")
+	flags.StringVar(&expires, "expires", "1y", "`WHEN` the key expires: 2y, 18m, 90d, a date, never")
 	flags.StringVarP(&output, "output", "o", "", "write to `FILE`")
 	pkcs11.add(cmd)
 	a.jsonFlag(cmd)

@@ -34,18 +34,18 @@ func newGPGInitCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init [PROJECT/POLICY…]",
 		Short: `Prepare gpg in this shell: eval "$(signkit gpg init)"`,
-		Long: `Make a GNUPGHOME in which gpg signs with remote keys, and print shell lines that set
-GNUPGHOME and GPG_KEY_ID (the fingerprint of the first key) and end it all when the
-shell ends. An EXIT trap that the shell has is kept; one that is set later takes the
-place of ours, and then "signkit gpg kill" belongs into it. Where no trap runs, as
-after SIGKILL, it ends some seconds after the shell.
+		Long: `Create a GNUPGHOME in which gpg signs with remote keys, and print shell lines that set
+GNUPGHOME and GPG_KEY_ID (the fingerprint of the first key) and clean up when the shell
+ends. An existing EXIT trap of the shell is kept; one that is set later replaces ours and
+should then call "signkit gpg kill". If no trap runs, as after SIGKILL, the agent ends a
+few seconds after the shell.
 
-The agent runs in the present environment: the token is not written to disk. With
+The agent runs in the current environment: the token is not written to disk. With
 --homedir an existing GNUPGHOME is used: its agent is restarted, its keys stay, and
-nothing ends when the shell does.
+nothing ends with the shell.
 
-A policy whose certificate is a GPG key brings its public key. For others, and for keys
-behind a PKCS#11 module, make one with "signkit gpg create" and name it with
+A policy whose certificate is a GPG key provides its public key. For other policies, and
+for keys behind a PKCS#11 module, create one with "signkit gpg create" and pass it with
 --public-key.`,
 		Example: `  eval "$(signkit gpg init my-project/release-signing)"
   signkit gpg init --github-env my-project/release-signing   # for the steps that follow
@@ -63,7 +63,7 @@ behind a PKCS#11 module, make one with "signkit gpg create" and name it with
 	flags := cmd.Flags()
 	homedirFlag(cmd, &i.homedir, "use the GNUPGHOME `DIR` instead of a temporary one")
 	flags.BoolVar(&i.githubEnv, "github-env", false, "write the variables to the file that GITHUB_ENV names, for later steps")
-	flags.StringArrayVar(&i.publicFiles, "public-key", nil, "`FILE` with the public key; may be given for each key")
+	flags.StringArrayVar(&i.publicFiles, "public-key", nil, "`FILE` with the public key; repeatable, one for each key")
 	i.pkcs11.add(cmd)
 	a.jsonFlag(cmd)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -65,7 +65,7 @@ type pkcs11Flags struct{ module, token, key, pinFile string }
 
 func (p *pkcs11Flags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&p.module, "pkcs11-module", "", "`PATH` of a PKCS#11 module that has the key, instead of the service")
+	flags.StringVar(&p.module, "pkcs11-module", "", "`PATH` of a PKCS#11 module that holds the key, instead of the service")
 	flags.StringVar(&p.token, "token", "", "with --pkcs11-module: `LABEL` of the token")
 	flags.StringVar(&p.key, "key", "", "with --pkcs11-module: label of the key, or its `ID` in hexadecimal")
 	flags.StringVar(&p.pinFile, "pin-file", "", "with --pkcs11-module: `FILE` with the PIN")
@@ -75,7 +75,7 @@ func (p *pkcs11Flags) add(cmd *cobra.Command) {
 func (p *pkcs11Flags) check(args []string) error {
 	switch {
 	case p.module == "" && (p.token != "" || p.key != "" || p.pinFile != ""):
-		return usageError("--token, --key and --pin-file belong to --pkcs11-module")
+		return usageError("--token, --key and --pin-file need --pkcs11-module")
 	case p.module != "" && len(args) > 0:
 		return withHint(usageError("both PROJECT/POLICY and --pkcs11-module are given"),
 			"call signkit gpg init twice with the same --homedir for keys of both kinds")

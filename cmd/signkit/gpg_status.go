@@ -32,7 +32,7 @@ func newGPGStatusCommand(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show the keys, the agent, the bridge and its last errors",
 		Long: `Show the keys, the agent, the bridge and its last errors. gpg itself says little more
-than "signing failed"; the cause is in the bridge's records. No agent is started.`,
+than "signing failed"; the cause is in the bridge's log. This starts no agent.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			home, err := a.home(homedir)
@@ -50,7 +50,7 @@ than "signing failed"; the cause is in the bridge's records. No agent is started
 		},
 	}
 	homedirFlag(cmd, &homedir, "`DIR`: the GNUPGHOME (default: $GNUPGHOME)")
-	cmd.Flags().BoolVar(&onlyErrors, "errors", false, "print the bridge's last errors, and nothing else")
+	cmd.Flags().BoolVar(&onlyErrors, "errors", false, "print only the bridge's last errors")
 	a.jsonFlag(cmd)
 	return cmd
 }

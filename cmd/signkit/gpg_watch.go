@@ -25,11 +25,11 @@ func newGPGWatchCommand(a *app) *cobra.Command {
 	var w gpgWatch
 	cmd := &cobra.Command{
 		Use:   gnupghome.WatchWord,
-		Short: "End the agent when a process has ended, however that ends",
-		Long: `Start a process that waits for the end of another, by SIGKILL too, and then does what
+		Short: "End the agent when a process ends, for whatever reason",
+		Long: `Start a process that waits for another one to end, even by SIGKILL, and then does what
 "signkit gpg kill" does. It holds no token. The lines of "signkit gpg init" call it for
-the shell that evaluates them. For a GNUPGHOME of your own (--homedir) and for steps
-that are shells of their own (--github-env) nothing is watched unless you ask:
+the shell that evaluates them. For a GNUPGHOME of your own (--homedir), and if each step
+is a shell of its own (--github-env), nothing is watched unless you ask:
 
   signkit gpg watch --pid "$PPID"`,
 		Args: cobra.NoArgs,

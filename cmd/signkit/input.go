@@ -61,7 +61,7 @@ func (a *app) keepInput(ctx context.Context, path string) (kept string, remove f
 	}
 	folder, err := os.MkdirTemp(a.environment("TMPDIR"), "signkit-")
 	if err != nil {
-		return "", remove, fmt.Errorf("making a folder for what came through %s: %w", path, err)
+		return "", remove, fmt.Errorf("creating a folder for what came through %s: %w", path, err)
 	}
 	remove = func() { os.RemoveAll(folder) }
 	kept = filepath.Join(a.absolute(folder), "input")
@@ -70,7 +70,7 @@ func (a *app) keepInput(ctx context.Context, path string) (kept string, remove f
 
 // filesFlag gives a verb --files-from.
 func filesFlag(cmd *cobra.Command, list *string) {
-	cmd.Flags().StringVar(list, "files-from", "", "also the files that `FILE` lists, - is standard input: one a line, or NUL-separated")
+	cmd.Flags().StringVar(list, "files-from", "", "also the files listed in `FILE` (- is standard input), one per line or NUL-separated")
 }
 
 // namedFiles are the arguments and those that a list names.
@@ -87,7 +87,7 @@ func (a *app) namedFiles(ctx context.Context, list string, args []string) ([]str
 	}
 	files := append(args[:len(args):len(args)], splitNames(string(data))...)
 	if len(files) == 0 {
-		return nil, usageError("--files-from %s: the list is empty, and no file is named beside it", list)
+		return nil, usageError("--files-from %s: the list is empty, and no file is named with it", list)
 	}
 	return files, nil
 }

@@ -19,8 +19,8 @@ func newPoliciesCommand(a *app) *cobra.Command {
 		Use:   "policies [PROJECT[/POLICY]]",
 		Short: "List the signing policies that the token's user may sign with",
 		Long: `List the signing policies that the token's user may sign with: the name that
-tools use for the key, the key's type, and when its certificate ends. The service
-lists a policy only to users who are submitters of it.`,
+tools use for the key, the key's type, and when its certificate expires. The
+service lists a policy only to its submitters.`,
 		Example: `  signkit policies
   signkit policies my-project --json`,
 		Args:              cobra.MaximumNArgs(1),

@@ -40,37 +40,37 @@ func newSignCommand(a *app) *cobra.Command {
 	var r signRequest
 	cmd := &cobra.Command{
 		Use:   "sign FILE…",
-		Short: "Sign files of any kind with the tool that is made for them",
-		Long: `Sign files with the tool that is made for them, chosen by their content:
+		Short: "Sign files of any kind with the right tool for each",
+		Long: `Sign files with the right tool for each, chosen by content:
 
 ` + formatTable() + `
-For a mixed folder give --key twice: a GPG key, and a key with an X.509 certificate. The public key
-of a policy that has an X.509 certificate and signs as a GPG key (signkit gpg create makes one) is
-named with --public-key. Each result is verified with the tool's own verifier before it replaces the
-file. Folders, empty files, signatures and keys are left out with a line each, or refused with
---strict. The exit code is 0 only if all other files are signed and verified; the manifest is written
-however it ends. --plan shows what would be done.
+For a mixed folder, give --key twice: a GPG key, and a key with an X.509 certificate. To use a policy
+with an X.509 certificate as a GPG key, pass its public key (made by signkit gpg create) with
+--public-key. Each result is checked with the format's own verifier before it replaces the file.
+Folders, empty files, signatures and keys are left out with one line each, or refused with --strict.
+The exit code is 0 only if all other files are signed and verified; the manifest is always written.
+--plan shows what would be done.
 
-Lists of checksums (SHA256SUMS, app.sha256, checksums.txt …) are signed last, since signing changes
-files that they list, and only if they are true then and all that they list is signed. With
---update-checksums they are brought up to date first. With --output a list goes into the folder, too.
-One that cannot be read as a whole is refused; --detached signs it as it is.
-A .changes or .buildinfo of Debian is brought up to date for all that the call signs.
+Checksum lists (SHA256SUMS, app.sha256, checksums.txt …) are signed last, since signing changes the
+files that they list, and only if they match by then and everything that they list is signed.
+--update-checksums updates them first. With --output, a list goes into that folder too. A list that
+cannot be read as a whole is refused; --detached signs it as it is. Debian's .changes and .buildinfo
+are updated for everything that the call signs.
 
-What the key has signed already is left alone; --force signs it again. What others have signed keeps
-their signatures: PE, jar and packages of rpm's format 6 (with rpm 6) hold several, and get ours as
-well; any other file is refused before a signature is asked for, and so is one whose FILE.asc,
-FILE.p7s, InRelease … is of somebody else. --existing says what else to do:
+What the key has already signed is left alone; --force signs it again. Signatures of others are kept:
+PE, jar and rpm format 6 (with rpm 6) can hold several, and ours is added; any other file is refused
+before a signature is requested, and so is one whose FILE.asc, FILE.p7s, InRelease … was made by
+somebody else. --existing chooses otherwise:
 
-  keep     as said, the default; add says the same in so many words
-  replace  take the signatures of others away
+  keep     the default, as above; add is an explicit name for the same
+  replace  remove the signatures of others
   skip     leave the file alone, status "skipped"
 
-Files that other tools sign, such as Android or NuGet packages, are refused, and the line names the
-tool: nobody would look for a signature beside them. --detached makes one, for these and for any
-other file: FILE.asc, or with --cms FILE.p7s.
+Files that other tools sign, such as Android or NuGet packages, are refused with the name of the
+tool: nobody would look for a signature beside them. --detached makes one, for these and any other
+file: FILE.asc or, with --cms, FILE.p7s.
 
-SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`,
+SIGNKIT_TSA_URL names time-stamp authorities; if one fails, the next is tried.`,
 		Example: `  signkit sign --key my-project/gpg-release dist/*.rpm
   signkit sign --key my-project/gpg-release --key my-project/release-signing --output signed dist/*
   find dist -type f -print0 | signkit sign --plan --files-from -`,
@@ -83,22 +83,22 @@ SIGNKIT_TSA_URL names time-stamp authorities; the next is tried when one fails.`
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&r.keys, "key", nil, "sign with `PROJECT/POLICY` (repeatable; default: the key the settings name)")
-	flags.StringVar(&r.publicKey, "public-key", "", "`FILE` with the GPG public key of a key that has none at the service")
+	flags.StringSliceVar(&r.keys, "key", nil, "sign with `PROJECT/POLICY` (repeatable; default: the key in the settings)")
+	flags.StringVar(&r.publicKey, "public-key", "", "`FILE` with the GPG public key, for a key whose policy has none")
 	filesFlag(cmd, &r.filesFrom)
 	flags.BoolVar(&r.plan, "plan", false, "show what would be signed, how and with which key; needs no credentials and changes nothing")
-	flags.StringVarP(&r.folder, "output", "o", "", "put results into `FOLDER` and leave the files alone")
+	flags.StringVarP(&r.folder, "output", "o", "", "put the results into `FOLDER` and leave the files alone")
 	flags.IntVarP(&r.jobs, "jobs", "j", 4, "sign `N` files at a time")
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit,
 		"end tools that take longer than `DURATION` for a file; for signing, the time of the service's retries comes on top")
-	flags.BoolVar(&r.force, "force", false, "sign also what this key has signed")
-	flags.StringVar(&r.existing, "existing", string(artifact.KeepExisting), "what becomes of signatures of others: `keep`, add, replace or skip")
-	flags.BoolVar(&r.detached, "detached", false, "make a signature beside each file, whatever it is: FILE.asc, or with --cms FILE.p7s")
-	flags.BoolVar(&r.strict, "strict", false, "sign nothing where a folder, an empty file, a signature or a key is among the files")
-	flags.BoolVar(&r.cms, "cms", false, "detached CMS signatures for files of no special kind")
+	flags.BoolVar(&r.force, "force", false, "sign again what this key has already signed")
+	flags.StringVar(&r.existing, "existing", string(artifact.KeepExisting), "what to do about signatures of others: `keep`, add, replace or skip")
+	flags.BoolVar(&r.detached, "detached", false, "make a signature beside each file, whatever its format: FILE.asc or, with --cms, FILE.p7s")
+	flags.BoolVar(&r.strict, "strict", false, "sign nothing if a folder, an empty file, a signature or a key is among the files")
+	flags.BoolVar(&r.cms, "cms", false, "detached CMS signatures for files without a format of their own")
 	flags.StringVar(&r.root, "root", "", "check new signatures against the roots in `FILE` (PEM) instead of the system's")
 	flags.StringVar(&r.manifest, "manifest", "", "write files, digests, keys and signing requests to `FILE` (JSON)")
-	flags.BoolVar(&r.lists.Update, "update-checksums", false, "bring lists of checksums up to date before they are signed")
+	flags.BoolVar(&r.lists.Update, "update-checksums", false, "update checksum lists before they are signed")
 	ignoreMissingFlag(flags, &r.lists)
 	a.jsonFlag(cmd)
 	if err := cmd.RegisterFlagCompletionFunc("key", a.completeKeys); err != nil {
@@ -177,7 +177,7 @@ func (a *app) signFiles(ctx context.Context, r *signRequest, args []string, d *s
 func (r *signRequest) check() error {
 	choice := artifact.Existing(r.existing)
 	if !slices.Contains(artifact.ExistingChoices(), choice) {
-		return usageError("--existing %s: it is one of %v", r.existing, artifact.ExistingChoices())
+		return usageError("--existing %s: choose one of %v", r.existing, artifact.ExistingChoices())
 	}
 	if r.force && choice == artifact.SkipExisting {
 		return usageError("--force signs again, --existing skip leaves alone: choose one")
@@ -301,7 +301,7 @@ func (a *app) chooseKeys(ctx context.Context, r *signRequest, set *handSet) erro
 			place = &set.openPGP
 		}
 		if *place != nil {
-			return usageError("--key %s and --key %s are of the same sort; one of each is needed", (*place).ID(), key.ID())
+			return usageError("--key %s and --key %s are of the same type; one of each is needed", (*place).ID(), key.ID())
 		}
 		*place = key
 		a.warnCertificate(key)
@@ -310,7 +310,7 @@ func (a *app) chooseKeys(ctx context.Context, r *signRequest, set *handSet) erro
 		return nil
 	}
 	if set.openPGP == nil || !set.public.IsOf(set.openPGP.Public()) {
-		return withHint(usageError("--public-key %s belongs to none of the keys that are named", r.publicKey),
+		return withHint(usageError("--public-key %s belongs to none of the named keys", r.publicKey),
 			"the file holds another key; signkit gpg create makes the one of this")
 	}
 	if set.x509 == nil && !set.openPGP.IsGPG() {
@@ -349,7 +349,7 @@ func (a *app) prepareX509(ctx context.Context, set *handSet, hand *artifact.Hand
 	chain := append([]*x509.Certificate{set.x509.Certificate()}, issuers...)
 	module, found := installed("libsignkit-pkcs11.so")
 	if !found {
-		return withHint(fmt.Errorf("the PKCS#11 module is not at %s", module), "install signkit completely")
+		return withHint(fmt.Errorf("the PKCS#11 module is not at %s", module), "install signkit as a whole")
 	}
 	authorities, err := a.stampAuthorities(strings.Fields(a.environment(stampVariable)))
 	if err != nil {
@@ -368,7 +368,7 @@ func (a *app) hand(ctx context.Context, set *handSet, prototype artifact.Hand, o
 	signer, verifier := *prototype.Signer, *prototype.Verifier
 	folder, err := os.MkdirTemp(a.environment("TMPDIR"), "signkit-")
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for records: %w", err)
+		return nil, fmt.Errorf("creating a folder for records: %w", err)
 	}
 	set.cleanups = append(set.cleanups, func() { os.RemoveAll(folder) })
 	folder = a.absolute(folder)

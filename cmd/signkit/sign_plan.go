@@ -21,10 +21,10 @@ type signPlan struct {
 func (a *app) plan(ctx context.Context, r *signRequest, args []string) (*signPlan, error) {
 	p := &signPlan{named: args, folder: a.absolute(r.folder)}
 	if r.jobs < 1 {
-		return p, usageError("--jobs %d: at least 1", r.jobs)
+		return p, usageError("--jobs %d: must be at least 1", r.jobs)
 	}
 	if r.timeout <= 0 {
-		return p, usageError("--timeout %s: more than 0", r.timeout)
+		return p, usageError("--timeout %s: must be more than 0", r.timeout)
 	}
 	if err := r.check(); err != nil {
 		return p, err
@@ -106,7 +106,7 @@ func (a *app) enoughKeys(p *signPlan, r *signRequest, keys []keyName) error {
 	}
 	for _, job := range p.jobs[1:] {
 		if first := p.jobs[0]; job.Kind.UsesOpenPGP() != first.Kind.UsesOpenPGP() {
-			return withHint(usageError("%s (%s) and %s (%s) need keys of two sorts, and one was named",
+			return withHint(usageError("%s (%s) and %s (%s) need keys of two types, and only one was named",
 				a.display(first.File), first.Kind, a.display(job.File), job.Kind),
 				"give --key twice: for a GPG key, and for a key with an X.509 certificate")
 		}
@@ -203,7 +203,7 @@ func (r *signRequest) keyNames() ([]keyName, error) {
 		names = append(names, name)
 	}
 	if len(names) > 2 {
-		return nil, usageError("--key is given %d times; a GPG key and a key with an X.509 certificate are all that files need", len(names))
+		return nil, usageError("--key is given %d times; at most two are needed: a GPG key and a key with an X.509 certificate", len(names))
 	}
 	return names, nil
 }

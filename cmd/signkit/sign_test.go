@@ -71,10 +71,10 @@ func TestAPublicKeyDecidesWhatAKeySigns(t *testing.T) {
 		{[]string{gpg, x509}, "", gpg, x509, ""},
 		{[]string{x509}, "release.asc", x509, x509, ""},
 		{[]string{other, x509}, "release.asc", x509, other, ""},
-		{[]string{gpg, x509}, "release.asc", "", "", "are of the same sort"},
-		{[]string{other, x509}, "", "", "", "are of the same sort"},
-		{[]string{other}, "release.asc", "", "", "belongs to none of the keys"},
-		{[]string{gpg}, "release.asc", "", "", "belongs to none of the keys"},
+		{[]string{gpg, x509}, "release.asc", "", "", "are of the same type"},
+		{[]string{other, x509}, "", "", "", "are of the same type"},
+		{[]string{other}, "release.asc", "", "", "belongs to none of the named keys"},
+		{[]string{gpg}, "release.asc", "", "", "belongs to none of the named keys"},
 	} {
 		set := &handSet{}
 		r := &signRequest{keys: test.keys, publicKey: test.publicKey}

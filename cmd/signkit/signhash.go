@@ -33,10 +33,10 @@ func newSignHashCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign-hash [PROJECT/POLICY] HEX | --file FILE",
 		Short: "Sign a hash, or the hash of a file",
-		Long: `Let the service sign a hash. The hash is given as hexadecimal digits, or is that of
---file, which is read here and not sent. The signature is verified before it is written.
+		Long: `Have the service sign a hash, given as hexadecimal digits or computed from --file, which is
+read locally and not sent. The signature is verified before it is written.
 
-An RSA signature is PKCS#1 v1.5, or PSS with a salt as long as the hash; an ECDSA
+An RSA signature is PKCS#1 v1.5, or PSS with a salt as long as the hash. An ECDSA
 signature is a DER SEQUENCE, or r and s side by side (IEEE P1363).`,
 		Example: `  signkit sign-hash my-project/release-signing --file app.tar.gz --output app.tar.gz.sig
   signkit sign-hash my-project/release-signing --hash-algorithm sha384 --padding pss 3fed…`,
@@ -51,9 +51,9 @@ signature is a DER SEQUENCE, or r and s side by side (IEEE P1363).`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&r.algorithm, "hash-algorithm", "sha256", "`NAME`: sha256, sha384, sha512, sha1")
-	flags.StringVar(&r.file, "file", "", "hash `FILE` (- is standard input) instead of taking HEX")
-	flags.StringVar(&r.padding, "padding", "pkcs1", "of an RSA signature: pkcs1 or pss")
-	flags.StringVar(&r.format, "signature-format", "asn1", "of an ECDSA signature: asn1 or p1363")
+	flags.StringVar(&r.file, "file", "", "hash `FILE` (- is standard input) instead of giving HEX")
+	flags.StringVar(&r.padding, "padding", "pkcs1", "padding of an RSA signature: pkcs1 or pss")
+	flags.StringVar(&r.format, "signature-format", "asn1", "form of an ECDSA signature: asn1 or p1363")
 	flags.StringVarP(&r.output, "output", "o", "", "write to `FILE` instead of standard output")
 	flags.StringVar(&r.encoding, "encoding", "", "raw (the default with --output), base64 (the default without) or hex")
 	a.jsonFlag(cmd)
@@ -70,7 +70,7 @@ func hashAlgorithms() map[string]crypto.Hash {
 func (r *hashRequest) parse(a *app, args []string) error {
 	var known bool
 	if r.hash, known = hashAlgorithms()[strings.ToLower(strings.ReplaceAll(r.algorithm, "-", ""))]; !known {
-		return usageError("--hash-algorithm %s: it is sha256, sha384, sha512 or sha1", r.algorithm)
+		return usageError("--hash-algorithm %s: choose sha256, sha384, sha512 or sha1", r.algorithm)
 	}
 	for _, choice := range []struct {
 		flag, value string
@@ -81,7 +81,7 @@ func (r *hashRequest) parse(a *app, args []string) error {
 		{"--encoding", r.encoding, []string{"", "raw", "base64", "hex"}},
 	} {
 		if !slices.Contains(choice.allowed, choice.value) {
-			return usageError("%s %s: it is one of %s", choice.flag, choice.value, strings.TrimSpace(strings.Join(choice.allowed, " ")))
+			return usageError("%s %s: choose one of %s", choice.flag, choice.value, strings.TrimSpace(strings.Join(choice.allowed, " ")))
 		}
 	}
 	return r.parseArguments(a, args)
@@ -121,14 +121,14 @@ func (a *app) hashFile(hash crypto.Hash, path string) ([]byte, error) {
 	if path != "-" {
 		f, err := os.Open(a.absolute(path))
 		if err != nil {
-			return nil, withHint(fmt.Errorf("reading what is to be signed: %w", err), "check --file")
+			return nil, withHint(fmt.Errorf("reading the data to sign: %w", err), "check --file")
 		}
 		defer f.Close()
 		input = f
 	}
 	h := hash.New()
 	if _, err := io.Copy(h, input); err != nil {
-		return nil, fmt.Errorf("reading what is to be signed: %w", err)
+		return nil, fmt.Errorf("reading the data to sign: %w", err)
 	}
 	return h.Sum(nil), nil
 }

@@ -15,12 +15,12 @@ const stampVariable = "SIGNKIT_TSA_URL"
 func newTSACommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "tsa [URL…]",
-		Short: "Print the first time-stamp authority that gives a time-stamp now",
-		Long: `Ask time-stamp authorities (RFC 3161) one after the other, and print the address of the
-first that gives a time-stamp. One that is busy is asked again for a few seconds.
+		Short: "Print the first time-stamp authority that responds now",
+		Long: `Try time-stamp authorities (RFC 3161) in turn, and print the address of the first that
+returns a time-stamp. A busy one is retried for a few seconds.
 
-It is for tools that ask a single authority after they have signed: an authority that fails
-then has cost a signature. signkit sign does not need it.`,
+This is for tools that use a single authority after they have signed: if it fails then, a
+signature was wasted. signkit sign does not need it.`,
 		Example: `  jarsigner -tsa "$(signkit tsa http://timestamp.example.com http://stamps.example.org)" …`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -17,9 +17,9 @@ func newURICommand(a *app) *cobra.Command {
 		Use:   "uri [PROJECT/POLICY] --for TOOL",
 		Short: "Print the name by which a tool knows a key: a PKCS#11 URI, an alias or an id",
 		Long: `Print the name by which a tool knows a key: a PKCS#11 URI (RFC 7512), an alias or an
-id, exactly as that tool takes it. The PIN in it is CONFIG, which stands for the
+id, exactly as that tool expects it. The PIN in it is CONFIG, which stands for the
 credentials in the settings. With --command, print a whole command line instead.
-The service is not asked.
+The service is not contacted.
 
 Tools: ` + strings.Join(toolNames(), ", ") + `.`,
 		Example: `  uri=$(signkit uri my-project/release-signing --for engine)

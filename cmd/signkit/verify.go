@@ -31,26 +31,25 @@ func newVerifyCommand(a *app) *cobra.Command {
 	var r verifyRequest
 	cmd := &cobra.Command{
 		Use:   "verify FILE…",
-		Short: "Verify signed files with their own tools and public material alone",
-		Long: `Verify signed files with the judge of their format, which their content tells:
+		Short: "Verify signed files with their formats' own tools and public material only",
+		Long: `Verify signed files with the verifier of their format, recognised by content:
 
 ` + judgeTable() + `
-Signatures are looked for in the file or beside it, as signkit sign puts them there. No credentials
-are needed and no request is made.
+Signatures are expected in the file or beside it, where signkit sign puts them. No credentials are
+needed and no request is made.
 
-OpenPGP signatures count only from the keys in --public-key (signkit gpg export writes one), as
-long as those are neither revoked nor expired. Others must be those of --certificate, or of a
-certificate that leads to one of --root; what the machine trusts does not count. Where nobody is
-named, the answer says who signed, and is not "verified". Revocation of certificates is not
-checked.
+OpenPGP signatures count only if made by a key in --public-key (signkit gpg export writes one) that is
+neither revoked nor expired. Other signatures must be made by --certificate, or by a certificate that
+chains to one in --root; what the machine trusts does not count. If no signer is named, the answer
+says who signed, and is not "verified". Revocation of certificates is not checked.
 
-Release, repomd.xml, .changes, .buildinfo, .dsc, and lists of checksums (SHA256SUMS, app.sha256,
-checksums.txt …) are verified with the files that they list; a list that cannot be read as a whole
-is refused. An InRelease needs no Release beside it.
+Release, repomd.xml, .changes, .buildinfo, .dsc, and checksum lists (SHA256SUMS, app.sha256,
+checksums.txt …) are verified together with the files that they list; a list that cannot be read as a
+whole is refused. An InRelease needs no Release beside it.
 
-Files that other tools sign, such as Android or NuGet packages, are refused, and the line names the
-tool, unless FILE.asc (--cms: FILE.p7s) lies beside them. --detached judges that for any file, and
-for a list that cannot be read, with a note.`,
+Files that other tools sign, such as Android or NuGet packages, are refused with the name of the tool,
+unless there is a FILE.asc (--cms: FILE.p7s) beside them. --detached checks that for any file, and for
+a list that cannot be read, with a note.`,
 		Example: `  signkit verify --public-key release.asc dist/*.rpm dist/app.tar.gz
   signkit verify --root ca.pem --timestamp setup.exe`,
 		Args: cobra.ArbitraryArgs, // a list may name all files
@@ -59,22 +58,22 @@ for a list that cannot be read, with a note.`,
 	flags := cmd.Flags()
 	filesFlag(cmd, &r.filesFrom)
 	flags.StringVar(&r.publicKey, "public-key", "", "OpenPGP public keys in `FILE`")
-	flags.BoolVar(&r.allowExpired, "allow-expired", false, "OpenPGP keys count beyond their end, for archives")
+	flags.BoolVar(&r.allowExpired, "allow-expired", false, "accept expired OpenPGP keys, for archives")
 	flags.StringVar(&r.root, "root", "", "trust the certificates in `FILE` (PEM), all of them and no others")
 	flags.StringVar(&r.certificate, "certificate", "", "the signer must be the first certificate in `FILE` (PEM); its chain may follow")
 	flags.StringVar(&r.folder, "signatures", "", "look for detached signatures in `FOLDER` instead of beside each file")
-	flags.BoolVar(&r.timeStamp, "timestamp", false, "demand a time-stamp where the format has one")
+	flags.BoolVar(&r.timeStamp, "timestamp", false, "require a time-stamp where the format has one")
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit, "end tools that take longer than `DURATION` for a file")
-	flags.BoolVar(&r.cms, "cms", false, "verify FILE.p7s (CMS) of files of no special kind")
+	flags.BoolVar(&r.cms, "cms", false, "verify FILE.p7s (CMS) for files without a format of their own")
 	ignoreMissingFlag(flags, &r.lists)
-	flags.BoolVar(&r.detached, "detached", false, "verify the signature beside each file, whatever the file is: FILE.asc, or with --cms FILE.p7s")
+	flags.BoolVar(&r.detached, "detached", false, "verify the signature beside each file, whatever its format: FILE.asc or, with --cms, FILE.p7s")
 	a.jsonFlag(cmd)
 	return cmd
 }
 
 // ignoreMissingFlag is called as that of sha256sum, which does the same.
 func ignoreMissingFlag(flags *pflag.FlagSet, lists *artifact.Lists) {
-	flags.BoolVar(&lists.IgnoreMissing, "ignore-missing", false, "pass over files that are not there in lists of checksums and in .changes, .buildinfo and .dsc")
+	flags.BoolVar(&lists.IgnoreMissing, "ignore-missing", false, "skip missing files in checksum lists and in .changes, .buildinfo and .dsc")
 }
 
 // judgeTable is the part of the help that the rows of the table of formats give.
@@ -111,11 +110,11 @@ func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verif
 	}
 	v.Lists.Detached, v.InReleaseAlone = r.detached, true
 	if r.timeout <= 0 {
-		return nil, end, usageError("--timeout %s: more than 0", r.timeout)
+		return nil, end, usageError("--timeout %s: must be more than 0", r.timeout)
 	}
 	cache, err := os.MkdirTemp(a.environment("TMPDIR"), "signkit-")
 	if err != nil {
-		return nil, end, fmt.Errorf("making a folder to work in (TMPDIR names another place): %w", err)
+		return nil, end, fmt.Errorf("creating a working folder (TMPDIR names another place): %w", err)
 	}
 	removes = append(removes, func() { os.RemoveAll(cache) })
 	v.Cache = a.absolute(cache)
@@ -158,7 +157,7 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 		chain = append(chain, certificate)
 	}
 	if len(chain) == 0 {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
+		return nil, fmt.Errorf("%s contains no PEM certificate", path)
 	}
 	return chain, nil
 }

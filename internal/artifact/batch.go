@@ -174,7 +174,7 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	// Tools work on copies in a folder of our own, where no name of theirs or of the user's matters.
 	work, err := os.MkdirTemp("", "signkit-work-")
 	if err != nil {
-		return false, fmt.Errorf("making a folder to work in (TMPDIR names another place): %w", err)
+		return false, fmt.Errorf("creating a working folder (TMPDIR names another place): %w", err)
 	}
 	defer os.RemoveAll(work)
 	outputs, err := signer.Sign(ctx, kind, file, work)

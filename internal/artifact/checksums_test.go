@@ -250,7 +250,7 @@ func TestListIsJudgedWithItsFiles(t *testing.T) {
 				if err := os.Mkdir(filepath.Join(dir, "a"), 0o755); err != nil {
 					t.Fatal(err)
 				}
-			}, "no regular file", "no regular file",
+			}, "not a regular file", "not a regular file",
 		},
 		"another list": {
 			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "SHA256SUMS"), "# nothing\n") }, "gpgv", "gpgv",

@@ -137,7 +137,7 @@ func (l *Lists) locate(path, name string) (*os.File, error) {
 		case err != nil:
 			return nil, err
 		case !info.Mode().IsRegular():
-			return nil, fmt.Errorf("%s is no regular file", candidate)
+			return nil, fmt.Errorf("%s is not a regular file", candidate)
 		}
 		return os.Open(candidate)
 	}
@@ -226,7 +226,7 @@ func (f *findings) err(signing bool) error {
 		}
 		return err
 	}
-	const ignore = "--ignore-missing passes over what is not there"
+	const ignore = "--ignore-missing skips missing files"
 	switch {
 	case len(f.other) > 0 && signing:
 		return stale(f.other, "not as listed", "--update-checksums brings the list up to date")

@@ -57,7 +57,7 @@ func NewAuthorities(urls []string, caFile string) (*Authorities, error) {
 	}
 	for _, text := range urls {
 		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, fmt.Errorf("%q is no address of a time-stamp authority; it begins with http:// or https://", redacted(text))
+			return nil, fmt.Errorf("%q is not the address of a time-stamp authority, which begins with http:// or https://", redacted(text))
 		}
 	}
 	roots, err := x509.SystemCertPool()
@@ -227,10 +227,10 @@ func granted(reply []byte) error {
 	}
 	var status int
 	if _, err := asn1.Unmarshal(reply, &response); err != nil {
-		return errors.New("its answer is no time-stamp")
+		return errors.New("its answer is not a time-stamp")
 	}
 	if _, err := asn1.Unmarshal(response.Info.Bytes, &status); err != nil {
-		return errors.New("its answer is no time-stamp")
+		return errors.New("its answer is not a time-stamp")
 	}
 	if status > 1 || len(response.Token.FullBytes) == 0 { // 0: granted, 1: granted with modifications
 		return fmt.Errorf("it refused the query with status %d", status)

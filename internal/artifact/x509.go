@@ -155,7 +155,7 @@ func (v *Verifier) namedRoots() ([]*x509.Certificate, error) {
 		roots = append(roots, root)
 	}
 	if len(roots) == 0 {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", v.Roots)
+		return nil, fmt.Errorf("%s contains no PEM certificate", v.Roots)
 	}
 	return roots, nil
 }

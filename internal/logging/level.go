@@ -47,7 +47,7 @@ func ParseLevel(s string) (Level, error) {
 			return Level(level), nil
 		}
 	}
-	return None, fmt.Errorf("%q is no log level; use none, fatal, error, warning, info, debug or verbose", s)
+	return None, fmt.Errorf("%q is not a log level; use none, fatal, error, warning, info, debug or verbose", s)
 }
 
 // String returns the name that ParseLevel reads.

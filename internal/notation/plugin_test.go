@@ -215,8 +215,8 @@ func TestCallsThatAreNotOfTheContract(t *testing.T) {
 		"no command":      {nil, "", "its commands are"},
 		"unknown command": {[]string{"generate-envelope"}, "{}", "its commands are"},
 		"two":             {[]string{"describe-key", "x"}, "{}", "its commands are"},
-		"no JSON":         {[]string{"describe-key"}, "hello", "no JSON"},
-		"nothing":         {[]string{"describe-key"}, "", "no JSON"},
+		"no JSON":         {[]string{"describe-key"}, "hello", "not JSON"},
+		"nothing":         {[]string{"describe-key"}, "", "not JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

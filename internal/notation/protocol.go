@@ -87,7 +87,7 @@ func readRequest(r io.Reader) (*request, error) {
 	}
 	q := new(request)
 	if err := json.Unmarshal(data, q); err != nil {
-		return nil, invalid("the request is no JSON of the plugin contract: %v", err)
+		return nil, invalid("the request is not JSON of the plugin contract: %v", err)
 	}
 	return q, nil
 }

@@ -85,7 +85,7 @@ func whyNot(path string) string {
 	}
 	file, err := elf.Open(path)
 	if err != nil {
-		return "is no shared library (" + err.Error() + ")"
+		return "is not a shared library (" + err.Error() + ")"
 	}
 	defer file.Close()
 	if self, err := elf.Open("/proc/self/exe"); err == nil {
@@ -100,7 +100,7 @@ func whyNot(path string) string {
 			return "cannot be loaded: a library that it needs may be missing (ldd " + path + " shows)"
 		}
 	}
-	return "exports no C_GetFunctionList, so it is no PKCS#11 module"
+	return "exports no C_GetFunctionList, so it is not a PKCS#11 module"
 }
 
 // call runs f, which calls the module, in a goroutine, and waits for it or for the context.

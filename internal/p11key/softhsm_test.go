@@ -178,7 +178,7 @@ func TestErrorsSayWhatToChange(t *testing.T) {
 		{"relative path", Options{Module: "libsofthsm2.so"}, "give the absolute path"},
 		{"no file", Options{Module: "/nowhere/module.so"}, "check the module path"},
 		{"folder", Options{Module: dir}, "is a folder; check the module path"},
-		{"no library", Options{Module: text}, "is no shared library"},
+		{"no library", Options{Module: text}, "is not a shared library"},
 		{"another machine", Options{Module: foreign}, "is for another machine (EM_RISCV"},
 		{"no module", Options{Module: libc(t)}, "exports no C_GetFunctionList"},
 		{"no such token", Options{Token: "kesy", PINFile: pinFile()}, `no token with the label "kesy"; check the token label: it has "`},

@@ -96,7 +96,7 @@ func appendRoots(pool *x509.CertPool, file string) ([]byte, error) {
 		return nil, fmt.Errorf("reading root certificates: %w", err)
 	}
 	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
+		return nil, fmt.Errorf("%s contains no PEM certificate", file)
 	}
 	return data, nil
 }

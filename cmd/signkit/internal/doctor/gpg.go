@@ -21,12 +21,12 @@ const bridgeTimeout = 10 * time.Second
 func (e *examination) bridge(ctx context.Context) {
 	const area = "gpg"
 	if e.Bridge == "" {
-		e.problem(area, "bridge", "signkit-scdaemon is not installed", "install signkit completely, or name it in SIGNKIT_SCDAEMON")
+		e.problem(area, "bridge", "signkit-scdaemon is not installed", "install signkit as a whole, or name it in SIGNKIT_SCDAEMON")
 		return
 	}
 	version, err := e.askBridge(ctx)
 	if err != nil {
-		e.problem(area, "bridge", e.Bridge+": "+err.Error(), "install signkit completely, of one version")
+		e.problem(area, "bridge", e.Bridge+": "+err.Error(), "install signkit as a whole, of one version")
 		return
 	}
 	e.ok(area, "bridge", e.Bridge+" answers: "+version)

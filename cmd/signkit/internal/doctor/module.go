@@ -15,7 +15,7 @@ import (
 func (e *examination) module(context.Context) {
 	const area = "pkcs11"
 	if e.Module == "" {
-		e.problem(area, "module", "libsignkit-pkcs11.so is not installed", "install signkit completely; the module belongs into /usr/lib/signkit")
+		e.problem(area, "module", "libsignkit-pkcs11.so is not installed", "install signkit as a whole; the module belongs into /usr/lib/signkit")
 		return
 	}
 	p := pkcs11.New(e.Module)

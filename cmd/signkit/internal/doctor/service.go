@@ -61,7 +61,7 @@ func (e *examination) service(ctx context.Context) {
 	}
 	health, err := e.Client.Health(ctx)
 	if err != nil {
-		e.problem(area, "connection", cause(err), hint(err, "check SIGNPATH_API_URL, and the way out of this machine or container"))
+		e.problem(area, "connection", cause(err), hint(err, "check SIGNPATH_API_URL, and the network access of this machine or container"))
 		return
 	}
 	e.reachable = true
@@ -77,7 +77,7 @@ func (e *examination) service(ctx context.Context) {
 	e.clock(health)
 	if health.Status != 200 {
 		e.problem(area, "health", fmt.Sprintf("status %d: %s", health.Status, health.Text),
-			"check the path in SIGNPATH_API_URL (…/Api); if it is right, the service is out of order")
+			"check the path in SIGNPATH_API_URL (…/Api); if it is right, the service is down")
 		return
 	}
 	e.ok(area, "health", health.Text)
