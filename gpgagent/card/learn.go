@@ -29,7 +29,7 @@ func (s *Session) learn(_ context.Context, c *assuan.Call) error {
 
 // pairInfo writes the line from which references are made. GnuPG 2.2 reads the
 // first two fields, later versions also usage, creation time and algorithm.
-func (k *key) pairInfo(c *assuan.Call) {
+func (k *cardKey) pairInfo(c *assuan.Call) {
 	created := "-"
 	if seconds := k.Created.Unix(); seconds > 0 {
 		created = strconv.FormatInt(seconds, 10)

@@ -14,8 +14,8 @@ import (
 	"signkit/internal/sexp"
 )
 
-// key is an entry of the key list with what the commands show of it.
-type key struct {
+// cardKey is an entry of the key list with what the commands show of it.
+type cardKey struct {
 	keyfile.Entry
 	public    crypto.PublicKey
 	canonical []byte // S-expression of the public key
@@ -25,7 +25,7 @@ type key struct {
 // keyref is the name of the key on the card, and what ends up in references to
 // it. Being the keygrip it stays the same when other keys come and go, and every
 // version of gpg-agent then asks for the key by its keygrip.
-func (k *key) keyref() string { return k.Keygrip }
+func (k *cardKey) keyref() string { return k.Keygrip }
 
 // list is the key list as it is on disk now: keys can be added while the bridge
 // runs.
@@ -35,13 +35,13 @@ type list struct {
 
 	mu   sync.Mutex
 	read os.FileInfo // of the file that was read; nil: none
-	keys []*key
+	keys []*cardKey
 	err  error
 }
 
 // get returns the keys, in the order they were added. With an error there are
 // none, and nobody knows which there should be.
-func (l *list) get() ([]*key, error) {
+func (l *list) get() ([]*cardKey, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Looked at before it is read: if it changes in between, it is read again next time.
@@ -65,12 +65,12 @@ func unchanged(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-func load(path string) ([]*key, error) {
+func load(path string) ([]*cardKey, error) {
 	file, err := keyfile.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	keys := make([]*key, len(file.Keys))
+	keys := make([]*cardKey, len(file.Keys))
 	for i, entry := range file.Keys {
 		if keys[i], err = newKey(entry); err != nil {
 			return nil, fmt.Errorf("key list %s: %s: %w", path, entry.ID(), err)
@@ -79,7 +79,7 @@ func load(path string) ([]*key, error) {
 	return keys, nil
 }
 
-func newKey(entry keyfile.Entry) (*key, error) {
+func newKey(entry keyfile.Entry) (*cardKey, error) {
 	public, err := entry.PublicKey()
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func newKey(entry keyfile.Entry) (*key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &key{entry, public, canonical, algorithm(public)}, nil
+	return &cardKey{entry, public, canonical, algorithm(public)}, nil
 }
 
 func algorithm(public crypto.PublicKey) string {
@@ -103,7 +103,7 @@ func algorithm(public crypto.PublicKey) string {
 
 // find looks a key up by its keygrip or, for people who talk to the card
 // themselves, by its fingerprint.
-func find(keys []*key, id string) *key {
+func find(keys []*cardKey, id string) *cardKey {
 	for _, k := range keys {
 		if strings.EqualFold(id, k.Keygrip) || id != "" && strings.EqualFold(id, k.Fingerprint) {
 			return k

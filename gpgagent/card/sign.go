@@ -61,7 +61,7 @@ func (s *Session) pkSign(ctx context.Context, c *assuan.Call) error {
 }
 
 // warnExpiry records that the key's self-signature ends soon. gpg refuses a key that has expired.
-func (c *Card) warnExpiry(k *key) {
+func (c *Card) warnExpiry(k *cardKey) {
 	if k.Expires != nil && time.Until(*k.Expires) <= expirySoon {
 		c.log.Warn("the GPG key ends soon; make it last with: signkit gpg extend "+k.ID()+" --expires DATE",
 			"key", k.ID(), "end", k.Expires.UTC().Format(time.DateOnly))
@@ -70,8 +70,8 @@ func (c *Card) warnExpiry(k *key) {
 
 // job is one signature to be made, checked as far as that can be done here.
 type job struct {
-	id     string // as asked for
-	key    *key   // nil until it is found
+	id     string   // as asked for
+	key    *cardKey // nil until it is found
 	hash   crypto.Hash
 	digest []byte
 }

@@ -18,6 +18,7 @@ import (
 
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/keyfile"
+	"signkit/internal/key"
 )
 
 // digestInfo is what gpg-agent makes of a message with a hash.
@@ -26,13 +27,7 @@ func digestInfo(t *testing.T, hash crypto.Hash, message string) (data, digest []
 	h := hash.New()
 	h.Write([]byte(message))
 	digest = h.Sum(nil)
-	for _, row := range hashes {
-		if row.hash == hash {
-			return append([]byte(row.prefix), digest...), digest
-		}
-	}
-	t.Fatalf("no prefix for %s", hash)
-	return nil, nil
+	return key.DigestInfo(hash, digest), digest
 }
 
 func name(hash crypto.Hash) string {
@@ -82,21 +77,21 @@ func TestSignsWithEveryKeyAndHash(t *testing.T) {
 	b := newBench(t, testKeyNames...)
 	c := b.dial()
 	for _, key := range testKeyNames {
-		for _, row := range hashes {
+		for _, hash := range hashes {
 			e := testEntry(t, key)
-			data, digest := digestInfo(t, row.hash, "message")
-			signature, result := c.sign(t, "--hash="+row.name, e.Keygrip, data)
-			if checkStrength(testKeys()[key].Public(), row.hash) != nil {
+			data, digest := digestInfo(t, hash, "message")
+			signature, result := c.sign(t, "--hash="+name(hash), e.Keygrip, data)
+			if checkStrength(testKeys()[key].Public(), hash) != nil {
 				if result != "ERR 100663301" || len(signature) > 0 {
-					t.Errorf("%s, %s: %q, %d octets; want Invalid digest algorithm", key, row.name, result, len(signature))
+					t.Errorf("%s, %s: %q, %d octets; want Invalid digest algorithm", key, hash, result, len(signature))
 				}
 				continue
 			}
-			if result != "OK" || !verifyCard(t, e, row.hash, digest, signature) {
-				t.Errorf("%s, %s: %q, %d octets that do not verify", key, row.name, result, len(signature))
+			if result != "OK" || !verifyCard(t, e, hash, digest, signature) {
+				t.Errorf("%s, %s: %q, %d octets that do not verify", key, hash, result, len(signature))
 			}
 			if want := map[string]int{"rsa2048": 256, "rsa3072": 384, "p256": 64, "p384": 96, "p521": 132}[key]; len(signature) != want {
-				t.Errorf("%s, %s: %d octets, want %d", key, row.name, len(signature), want)
+				t.Errorf("%s, %s: %d octets, want %d", key, hash, len(signature), want)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package artifact
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/smallstep/pkcs7"
+
+	"signkit/internal/key"
 )
 
 // X509 is a key on a PKCS#11 token, with its certificates.
@@ -40,16 +43,14 @@ func (x *X509) uri() string {
 	return "pkcs11:object=" + strings.ReplaceAll(x.Key, "/", "%2F") + ";type=private;pin-value=CONFIG"
 }
 
-// digest is the hash whose size fits the key, as Java and openssl name it in lower case.
+// digest is the hash whose size fits the key, as openssl names it; Java has it in capitals.
 func (x *X509) digest() string {
-	key, ok := x.Chain[0].PublicKey.(*ecdsa.PublicKey)
-	switch {
-	case !ok || key.Curve.Params().BitSize <= 256:
-		return "sha256"
-	case key.Curve.Params().BitSize <= 384:
-		return "sha384"
+	hash := crypto.SHA256
+	if ec, ok := x.Chain[0].PublicKey.(*ecdsa.PublicKey); ok {
+		hash = key.CurveHash(ec)
 	}
-	return "sha512"
+	named, _ := key.FindHash(hash)
+	return named.Name
 }
 
 // opensslProvider reports whether openssl finds pkcs11-provider.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
+	"signkit/internal/key"
 	"signkit/internal/signature"
 )
 
@@ -19,22 +20,6 @@ type plan struct {
 	// accept verifies what the module made, and encodes it as the caller wants it; nil: it is wrong.
 	accept func(made []byte) []byte
 }
-
-// rsaHashes are the hashes of RSA signatures: what comes before the digest in PKCS#1 v1.5
-// (RFC 8017, section 9.2, note 1), and the parameters of PSS, where there are any.
-var rsaHashes = map[crypto.Hash]struct {
-	digestInfo string
-	hash, mask uint
-}{
-	crypto.MD5:    {"\x30\x20\x30\x0c\x06\x08\x2a\x86\x48\x86\xf7\x0d\x02\x05\x05\x00\x04\x10", 0, 0},
-	crypto.SHA1:   {"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14", pkcs11.CKM_SHA_1, pkcs11.CKG_MGF1_SHA1},
-	crypto.SHA224: {"\x30\x2d\x30\x0d" + sha2 + "\x04\x05\x00\x04\x1c", pkcs11.CKM_SHA224, pkcs11.CKG_MGF1_SHA224},
-	crypto.SHA256: {"\x30\x31\x30\x0d" + sha2 + "\x01\x05\x00\x04\x20", pkcs11.CKM_SHA256, pkcs11.CKG_MGF1_SHA256},
-	crypto.SHA384: {"\x30\x41\x30\x0d" + sha2 + "\x02\x05\x00\x04\x30", pkcs11.CKM_SHA384, pkcs11.CKG_MGF1_SHA384},
-	crypto.SHA512: {"\x30\x51\x30\x0d" + sha2 + "\x03\x05\x00\x04\x40", pkcs11.CKM_SHA512, pkcs11.CKG_MGF1_SHA512},
-}
-
-const sha2 = "\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02" // of an object identifier
 
 // newPlan turns a digest and options into a plan, or refuses them.
 func newPlan(public crypto.PublicKey, digest []byte, opts crypto.SignerOpts) (*plan, error) {
@@ -60,17 +45,17 @@ func newPlan(public crypto.PublicKey, digest []byte, opts crypto.SignerOpts) (*p
 }
 
 func planRSA(public *rsa.PublicKey, digest []byte, opts crypto.SignerOpts) (*plan, error) {
-	hash := opts.HashFunc()
-	if _, known := rsaHashes[hash]; !known {
-		return nil, fmt.Errorf("%w: RSA with %s", ErrUnsupported, hash)
+	hash, known := key.FindHash(opts.HashFunc())
+	if !known {
+		return nil, fmt.Errorf("%w: RSA with %s", ErrUnsupported, opts.HashFunc())
 	}
 	switch opts := opts.(type) {
 	case signature.ECDSAOptions, *signature.ECDSAOptions:
 		return nil, fmt.Errorf("%w: %T for an RSA key", ErrUnsupported, opts)
 	case *rsa.PSSOptions:
-		return planPSS(public, digest, opts)
+		return planPSS(public, digest, hash, opts.SaltLength)
 	}
-	return planPKCS1(public, digest, hash), nil
+	return planPKCS1(public, digest, hash.Hash), nil
 }
 
 func planPKCS1(public *rsa.PublicKey, digest []byte, hash crypto.Hash) *plan {
@@ -81,31 +66,29 @@ func planPKCS1(public *rsa.PublicKey, digest []byte, hash crypto.Hash) *plan {
 		return made
 	}
 	return &plan{"CKM_RSA_PKCS with " + hash.String(), pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS, nil),
-		append([]byte(rsaHashes[hash].digestInfo), digest...), accept}
+		key.DigestInfo(hash, digest), accept}
 }
 
 // planPSS finds the length of the salt, within emLen ≥ hLen + sLen + 2 (RFC 8017, section 9.1.1).
-func planPSS(public *rsa.PublicKey, digest []byte, opts *rsa.PSSOptions) (*plan, error) {
-	known := rsaHashes[opts.Hash]
+func planPSS(public *rsa.PublicKey, digest []byte, hash key.Hash, salt int) (*plan, error) {
 	longest := (public.N.BitLen()-1+7)/8 - len(digest) - 2
-	salt := opts.SaltLength
 	switch salt {
 	case rsa.PSSSaltLengthAuto:
 		salt = longest
 	case rsa.PSSSaltLengthEqualsHash:
 		salt = len(digest)
 	}
-	if known.hash == 0 || salt < 0 || salt > longest {
-		return nil, fmt.Errorf("%w: RSA-PSS with %s and a salt of %d bytes for a key of %d bits", ErrUnsupported, opts.Hash, salt, public.N.BitLen())
+	if hash.Mechanism == 0 || salt < 0 || salt > longest {
+		return nil, fmt.Errorf("%w: RSA-PSS with %s and a salt of %d bytes for a key of %d bits", ErrUnsupported, hash.Hash, salt, public.N.BitLen())
 	}
 	accept := func(made []byte) []byte {
-		if rsa.VerifyPSS(public, opts.Hash, digest, made, &rsa.PSSOptions{SaltLength: salt}) != nil {
+		if rsa.VerifyPSS(public, hash.Hash, digest, made, &rsa.PSSOptions{SaltLength: salt}) != nil {
 			return nil
 		}
 		return made
 	}
-	parameters := pkcs11.NewPSSParams(known.hash, known.mask, uint(salt))
-	return &plan{"CKM_RSA_PKCS_PSS with " + opts.Hash.String(), pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS_PSS, parameters), digest, accept}, nil
+	parameters := pkcs11.NewPSSParams(hash.Mechanism, hash.MGF1, uint(salt))
+	return &plan{"CKM_RSA_PKCS_PSS with " + hash.Hash.String(), pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS_PSS, parameters), digest, accept}, nil
 }
 
 // planECDSA cuts the digest to the curve's octets, which changes nothing in the signature

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"signkit/internal/key"
 )
 
 // Signer is a remote private key. An ECDSA signature is ASN.1 DER.
@@ -147,14 +149,8 @@ func (k *Key) renew(ctx context.Context, signer Signer, s section, old *selfSign
 
 // selfSignatureHash is as strong as the key: apt and rpm refuse SHA-1.
 func selfSignatureHash(public crypto.PublicKey) crypto.Hash {
-	key, ok := public.(*ecdsa.PublicKey)
-	switch {
-	case !ok:
-		return crypto.SHA512
-	case key.Curve.Params().BitSize <= 256:
-		return crypto.SHA256
-	case key.Curve.Params().BitSize <= 384:
-		return crypto.SHA384
+	if ec, ok := public.(*ecdsa.PublicKey); ok {
+		return key.CurveHash(ec)
 	}
 	return crypto.SHA512
 }

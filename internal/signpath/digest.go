@@ -8,6 +8,7 @@ import (
 	"math/big"
 
 	"signkit/internal/caller"
+	"signkit/internal/key"
 	"signkit/internal/signature"
 )
 
@@ -154,19 +155,11 @@ func fitDigest(digest []byte, bits int) []byte {
 
 // rsaHashOID is "" for hashes that the service does not know with RSA.
 func rsaHashOID(hash crypto.Hash) string {
-	switch hash {
-	case crypto.MD5:
-		return "1.2.840.113549.2.5"
-	case crypto.SHA1:
-		return "1.3.14.3.2.26"
-	case crypto.SHA256:
-		return "2.16.840.1.101.3.4.2.1"
-	case crypto.SHA384:
-		return "2.16.840.1.101.3.4.2.2"
-	case crypto.SHA512:
-		return "2.16.840.1.101.3.4.2.3"
+	known, ok := key.FindHash(hash)
+	if !ok || hash == crypto.SHA224 {
+		return ""
 	}
-	return ""
+	return known.OID.String()
 }
 
 func hashName(hash crypto.Hash) string {

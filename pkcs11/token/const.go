@@ -159,14 +159,4 @@ const (
 	ckmECDSASHA256      = 0x1044
 	ckmECDSASHA384      = 0x1045
 	ckmECDSASHA512      = 0x1046
-
-	ckmSHA1   = 0x220
-	ckmSHA256 = 0x250
-	ckmSHA384 = 0x260
-	ckmSHA512 = 0x270
-
-	ckgMGF1SHA1   = 1
-	ckgMGF1SHA256 = 2
-	ckgMGF1SHA384 = 3
-	ckgMGF1SHA512 = 4
 )

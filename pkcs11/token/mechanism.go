@@ -4,10 +4,9 @@ import (
 	"crypto"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
-	_ "crypto/sha1" // the hashes that mechanisms name
-	_ "crypto/sha256"
-	_ "crypto/sha512"
+	"signkit/internal/key"
 )
 
 // mechanism is one row of the table that drives the mechanism list, its
@@ -66,16 +65,8 @@ func (m *mechanism) flags() uint64 {
 // multiPart reports whether C_SignUpdate may be used: where the token hashes.
 func (m *mechanism) multiPart() bool { return m.hash != 0 }
 
-// pssHashes pairs what CK_RSA_PKCS_PSS_PARAMS can name with the hash.
-var pssHashes = []struct {
-	hashAlg, mgf uint64
-	hash         crypto.Hash
-}{
-	{ckmSHA1, ckgMGF1SHA1, crypto.SHA1},
-	{ckmSHA256, ckgMGF1SHA256, crypto.SHA256},
-	{ckmSHA384, ckgMGF1SHA384, crypto.SHA384},
-	{ckmSHA512, ckgMGF1SHA512, crypto.SHA512},
-}
+// serviceHashes are those with which the service signs on every route.
+var serviceHashes = []crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512}
 
 // checkParameter reads the mechanism's parameter and returns the hash of the
 // digest: for PSS the one it names, else the mechanism's own (0: unknown yet).
@@ -95,22 +86,18 @@ func (m *mechanism) checkParameter(parameter []byte) (crypto.Hash, error) {
 	hashAlg := binary.NativeEndian.Uint64(parameter)
 	mgf := binary.NativeEndian.Uint64(parameter[8:])
 	saltLength := binary.NativeEndian.Uint64(parameter[16:])
-	for _, known := range pssHashes {
-		if known.hashAlg != hashAlg {
-			continue
-		}
-		if m.hash != 0 && m.hash != known.hash {
-			return 0, failf(ckrMechanismParamInvalid, "%s was given the parameters of %v", m.name, known.hash)
-		}
-		if known.mgf != mgf {
-			return 0, failf(ckrMechanismParamInvalid, "the service offers PSS with MGF1 of the same hash (%v) only", known.hash)
-		}
-		if saltLength != uint64(known.hash.Size()) {
-			return 0, failf(ckrMechanismParamInvalid, "the service offers PSS with a salt of %d bytes for %v, not %d", known.hash.Size(), known.hash, saltLength)
-		}
-		return known.hash, nil
+	named, known := key.HashOfMechanism(hashAlg)
+	switch {
+	case !known || !slices.Contains(serviceHashes, named.Hash):
+		return 0, failf(ckrMechanismParamInvalid, "PSS with hash mechanism 0x%X is not offered", hashAlg)
+	case m.hash != 0 && m.hash != named.Hash:
+		return 0, failf(ckrMechanismParamInvalid, "%s was given the parameters of %v", m.name, named.Hash)
+	case uint64(named.MGF1) != mgf:
+		return 0, failf(ckrMechanismParamInvalid, "the service offers PSS with MGF1 of the same hash (%v) only", named.Hash)
+	case saltLength != uint64(named.Size()):
+		return 0, failf(ckrMechanismParamInvalid, "the service offers PSS with a salt of %d bytes for %v, not %d", named.Size(), named.Hash, saltLength)
 	}
-	return 0, failf(ckrMechanismParamInvalid, "PSS with hash mechanism 0x%X is not offered", hashAlg)
+	return named.Hash, nil
 }
 
 func (m *mechanism) String() string { return m.name }

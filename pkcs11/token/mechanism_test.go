@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 	"signkit/pkcs11/wire"
 )
@@ -133,7 +134,7 @@ func TestKeyIsAskedInTermsOfTheSigner(t *testing.T) {
 		data      []byte
 		hash      crypto.Hash
 	}{
-		{ckmRSAPKCS, "demo/rsa", digestInfo(crypto.SHA384, make([]byte, 48)), crypto.SHA384},
+		{ckmRSAPKCS, "demo/rsa", key.DigestInfo(crypto.SHA384, make([]byte, 48)), crypto.SHA384},
 		{ckmSHA1RSAPKCS, "demo/rsa", []byte(message), crypto.SHA1},
 		{ckmSHA256RSAPKCS, "demo/rsa", []byte(message), crypto.SHA256},
 		{ckmRSAPKCSPSS, "demo/rsa", make([]byte, 32), crypto.SHA256},
@@ -219,17 +220,24 @@ func TestStaleKeyIsReadAgain(t *testing.T) {
 func TestDigestInfosAreThoseOfTheStandardLibrary(t *testing.T) {
 	b := newBench(t)
 	session := b.open(t, "CONFIG").handle
-	key := b.privateKey(t, "demo/rsa")
-	for _, d := range digestInfos {
-		digest := slices.Repeat([]byte{7}, d.hash.Size())
-		b.expect(t, ckrOK, wire.SignInit, session, key, number(ckmRSAPKCS))
-		signature := b.expect(t, ckrOK, wire.Sign, session, 0, slices.Concat(d.prefix, digest)).payload
-		if !verifies(b.key("demo/rsa").Public(), false, d.hash, digest, signature) {
-			t.Errorf("%v, prefix of %d bytes: does not verify", d.hash, len(d.prefix))
+	handle := b.privateKey(t, "demo/rsa")
+	for _, hash := range serviceHashes {
+		digest := slices.Repeat([]byte{7}, hash.Size())
+		full := key.DigestInfo(hash, digest)
+		short := slices.Delete(slices.Clone(full), len(full)-len(digest)-4, len(full)-len(digest)-2) // the NULL
+		short[1], short[3] = short[1]-2, short[3]-2
+		for _, data := range [][]byte{full, short} {
+			b.expect(t, ckrOK, wire.SignInit, session, handle, number(ckmRSAPKCS))
+			signature := b.expect(t, ckrOK, wire.Sign, session, 0, data).payload
+			if !verifies(b.key("demo/rsa").Public(), false, hash, digest, signature) {
+				t.Errorf("%v, %d bytes: does not verify", hash, len(data))
+			}
 		}
 	}
-	wrong := slices.Concat(digestInfo(crypto.SHA256, make([]byte, 32)))
+	wrong := key.DigestInfo(crypto.SHA256, make([]byte, 32))
 	wrong[14]++ // another OID
-	b.expect(t, ckrOK, wire.SignInit, session, key, number(ckmRSAPKCS))
-	b.expect(t, ckrDataInvalid, wire.Sign, session, 0, wrong)
+	for _, refused := range [][]byte{wrong, key.DigestInfo(crypto.MD5, make([]byte, 16)), key.DigestInfo(crypto.SHA224, make([]byte, 28))} {
+		b.expect(t, ckrOK, wire.SignInit, session, handle, number(ckmRSAPKCS))
+		b.expect(t, ckrDataInvalid, wire.Sign, session, 0, refused)
+	}
 }

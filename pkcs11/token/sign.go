@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 )
 
@@ -190,9 +191,13 @@ func (o *operation) readDigest(data []byte) ([]byte, error) {
 	if public, ok := o.key.Public().(*rsa.PublicKey); ok && len(data) > public.Size()-11 {
 		return nil, failf(ckrDataLenRange, "CKM_RSA_PKCS takes %d bytes with this key, not %d; use CKM_SHA256_RSA_PKCS to have the data hashed", public.Size()-11, len(data))
 	}
-	found, digest, err := parseDigestInfo(data)
+	// A bare digest is no DigestInfo: the service must be told the hash.
+	found, digest, ok := key.ParseDigestInfo(data)
+	if !ok || !slices.Contains(serviceHashes, found) {
+		return nil, failf(ckrDataInvalid, "CKM_RSA_PKCS needs a DigestInfo of SHA-1, SHA-256, SHA-384 or SHA-512, but was given %d other bytes; use CKM_SHA256_RSA_PKCS to have the data hashed", len(data))
+	}
 	o.digest = found
-	return digest, err
+	return digest, nil
 }
 
 // options say how to sign, in the terms of crypto.Signer.

@@ -7,12 +7,19 @@ import (
 	"crypto/rsa"
 	"errors"
 	"math/big"
-	"slices"
 	"strings"
 	"testing"
 
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 	"signkit/pkcs11/wire"
+)
+
+// What CK_RSA_PKCS_PSS_PARAMS names.
+const (
+	ckmSHA256     = 0x250
+	ckgMGF1SHA1   = 1
+	ckgMGF1SHA256 = 2
 )
 
 const message = "the text that is signed"
@@ -51,16 +58,13 @@ func TestEveryMechanismSigns(t *testing.T) {
 	}
 }
 
-func signAndVerify(t *testing.T, b *bench, s *session, m *mechanism, key string, hash crypto.Hash) {
+func signAndVerify(t *testing.T, b *bench, s *session, m *mechanism, name string, hash crypto.Hash) {
 	var parameter []byte
 	if m.pss {
-		for _, p := range pssHashes {
-			if p.hash == hash {
-				parameter = pssParameters(p.hashAlg, p.mgf, uint64(hash.Size()))
-			}
-		}
+		h, _ := key.FindHash(hash)
+		parameter = pssParameters(uint64(h.Mechanism), uint64(h.MGF1), uint64(hash.Size()))
 	}
-	o, err := b.begin(t, s, m.id, parameter, key)
+	o, err := b.begin(t, s, m.id, parameter, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +75,7 @@ func signAndVerify(t *testing.T, b *bench, s *session, m *mechanism, key string,
 	if m.hash == 0 {
 		data = digest
 		if m.keyType == ckkRSA && !m.pss {
-			data = digestInfo(hash, digest)
+			data = key.DigestInfo(hash, digest)
 		}
 	}
 	signature, err := b.signData(o, data)
@@ -84,15 +88,6 @@ func signAndVerify(t *testing.T, b *bench, s *session, m *mechanism, key string,
 	if !verifies(o.key.Public(), m.pss, hash, digest, signature) {
 		t.Error("the signature does not verify")
 	}
-}
-
-func digestInfo(hash crypto.Hash, digest []byte) []byte {
-	for _, d := range digestInfos {
-		if d.hash == hash {
-			return append(slices.Clone(d.prefix), digest...)
-		}
-	}
-	return nil
 }
 
 func verifies(public crypto.PublicKey, pss bool, hash crypto.Hash, digest, signature []byte) bool {
@@ -326,20 +321,6 @@ func TestEverySignatureIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestDigestInfoForms(t *testing.T) {
-	for _, d := range digestInfos {
-		data := append(slices.Clone(d.prefix), make([]byte, d.hash.Size())...)
-		if hash, digest, err := parseDigestInfo(data); err != nil || hash != d.hash || len(digest) != d.hash.Size() {
-			t.Errorf("%v: %v, %d bytes, %v", d.hash, hash, len(digest), err)
-		}
-		for _, wrong := range [][]byte{data[:len(data)-1], append(slices.Clone(data), 0)} {
-			if _, _, err := parseDigestInfo(wrong); returnValue(err) != ckrDataInvalid {
-				t.Errorf("%v with %d bytes: %v", d.hash, len(wrong), err)
-			}
-		}
-	}
-}
-
 // TestRecordsNameCallAndResult: the tool says "device error"; the record says why.
 func TestRecordsNameCallAndResult(t *testing.T) {
 	b := newBench(t)
@@ -354,18 +335,6 @@ func TestRecordsNameCallAndResult(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, b.log)
 		}
 	}
-}
-
-// FuzzDigestInfo: what is taken has the length of its hash.
-func FuzzDigestInfo(f *testing.F) {
-	for _, d := range digestInfos {
-		f.Add(append(slices.Clone(d.prefix), make([]byte, d.hash.Size())...))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if hash, digest, err := parseDigestInfo(data); err == nil && len(digest) != hash.Size() {
-			t.Errorf("%v with %d bytes", hash, len(digest))
-		}
-	})
 }
 
 // FuzzPSSParameter: what is taken is what the service can do.

@@ -5,11 +5,10 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/sha512"
 	"fmt"
 	"time"
 
+	"signkit/internal/key"
 	"signkit/internal/pgpkey"
 	"signkit/internal/signpath"
 )
@@ -137,15 +136,11 @@ func (e *examination) testSignatures(ctx context.Context) {
 
 // testDigest is a hash that fits the key: services may refuse one shorter than the curve.
 func testDigest(public crypto.PublicKey) ([]byte, crypto.Hash) {
-	text := []byte("signkit doctor --sign")
-	if key, ok := public.(*ecdsa.PublicKey); ok && key.Curve.Params().BitSize > 256 {
-		if key.Curve.Params().BitSize > 384 {
-			sum := sha512.Sum512(text)
-			return sum[:], crypto.SHA512
-		}
-		sum := sha512.Sum384(text)
-		return sum[:], crypto.SHA384
+	hash := crypto.SHA256
+	if ec, ok := public.(*ecdsa.PublicKey); ok {
+		hash = key.CurveHash(ec)
 	}
-	sum := sha256.Sum256(text)
-	return sum[:], crypto.SHA256
+	h := hash.New()
+	h.Write([]byte("signkit doctor --sign"))
+	return h.Sum(nil), hash
 }
