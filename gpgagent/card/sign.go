@@ -5,17 +5,15 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
-	"encoding/asn1"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"math/big"
 	"reflect"
 	"sync"
 	"time"
 
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/keyfile"
+	"signkit/internal/key"
 )
 
 // maxData bounds what SETDATA may collect; a DigestInfo has at most 83 octets.
@@ -140,7 +138,7 @@ func (c *Card) sign(ctx context.Context, j job) ([]byte, error) {
 		if !ecdsa.VerifyASN1(public, j.digest, signature) {
 			return nil, wrongSignature(j)
 		}
-		return fixedSize(signature, (public.Params().BitSize+7)/8)
+		return key.ToP1363(signature, key.OrderSize(public))
 	}
 	return nil, fmt.Errorf("key of type %T", j.key.public)
 }
@@ -149,19 +147,6 @@ func wrongSignature(j job) error {
 	return assuan.Errorf(assuan.BadSignature,
 		"the answer does not verify with the public key in this GNUPGHOME; if the key of %s has changed, "+
 			"set it up again (signkit gpg init)", j.key.ID())
-}
-
-// fixedSize turns a DER signature into r and s, each of size octets.
-func fixedSize(der []byte, size int) ([]byte, error) {
-	var numbers struct{ R, S *big.Int }
-	rest, err := asn1.Unmarshal(der, &numbers)
-	if err != nil || len(rest) > 0 {
-		return nil, errors.New("the ECDSA signature is not in DER")
-	}
-	signature := make([]byte, 2*size)
-	numbers.R.FillBytes(signature[:size]) // smaller than the order of the curve, since it has been verified
-	numbers.S.FillBytes(signature[size:])
-	return signature, nil
 }
 
 // opened is the signer of one key. Opening one may load a library, so it keeps

@@ -11,7 +11,6 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -212,7 +211,7 @@ func TestWrongSignaturesAreNotGivenOut(t *testing.T) {
 			if err != nil || len(der) > 100 {
 				return nil, err
 			}
-			return fixedSize(der, 32)
+			return key.ToP1363(der, 32)
 		},
 	} {
 		b := newBench(t, "rsa2048", "p256")
@@ -228,17 +227,6 @@ func TestWrongSignaturesAreNotGivenOut(t *testing.T) {
 		if log := b.log.String(); !strings.Contains(log, "does not verify") || !strings.Contains(log, "demo/p256") {
 			t.Errorf("%s: no record in\n%s", what, log)
 		}
-	}
-}
-
-func TestFixedSizeKeepsLeadingZeros(t *testing.T) {
-	der, err := asn1.Marshal(struct{ R, S *big.Int }{big.NewInt(1), big.NewInt(0x1234)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := fixedSize(der, 4)
-	if want := []byte{0, 0, 0, 1, 0, 0, 0x12, 0x34}; err != nil || !bytes.Equal(got, want) {
-		t.Errorf("fixedSize = %x, %v; want %x", got, err, want)
 	}
 }
 

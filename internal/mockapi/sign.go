@@ -9,12 +9,12 @@ import (
 	_ "crypto/sha1"
 	_ "crypto/sha256"
 	_ "crypto/sha512"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"slices"
+
+	"signkit/internal/key"
 )
 
 // Signature algorithms as generations A and B name them.
@@ -134,8 +134,8 @@ func (j *job) check(key crypto.PublicKey) error {
 }
 
 // sign makes the signature. PSS salts are as long as the digest, and MGF1 uses the same hash.
-func (j *job) sign(key crypto.Signer) ([]byte, error) {
-	switch k := key.(type) {
+func (j *job) sign(private crypto.Signer) ([]byte, error) {
+	switch k := private.(type) {
 	case *rsa.PrivateKey:
 		if j.algorithm == algorithmPSS {
 			return rsa.SignPSS(rand.Reader, k, j.hash, j.digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
@@ -146,21 +146,9 @@ func (j *job) sign(key crypto.Signer) ([]byte, error) {
 		if err != nil || j.asn1 {
 			return der, err
 		}
-		return fixedSize(der, (k.Curve.Params().BitSize+7)/8)
+		return key.ToP1363(der, key.OrderSize(&k.PublicKey))
 	}
-	return nil, fmt.Errorf("a %T cannot sign", key)
-}
-
-// fixedSize turns a SEQUENCE of r and s into r‖s (IEEE P1363), each of size bytes.
-func fixedSize(der []byte, size int) ([]byte, error) {
-	var sig struct{ R, S *big.Int }
-	if _, err := asn1.Unmarshal(der, &sig); err != nil {
-		return nil, err
-	}
-	out := make([]byte, 2*size)
-	sig.R.FillBytes(out[:size])
-	sig.S.FillBytes(out[size:])
-	return out, nil
+	return nil, fmt.Errorf("a %T cannot sign", private)
 }
 
 // signature checks and signs a job, spoils the outcome where a fault asks for

@@ -17,7 +17,7 @@ import (
 	"signkit/internal/caller"
 	"signkit/internal/config"
 	"signkit/internal/logging"
-	"signkit/internal/signature"
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 )
 
@@ -171,7 +171,7 @@ func (s *session) sign(ctx context.Context, payload []byte) ([]byte, error) {
 	h.Write(payload)
 	var opts crypto.SignerOpts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: s.spec.hash}
 	if _, ec := s.key.Public().(*ecdsa.PublicKey); ec {
-		opts = signature.ECDSAOptions{Hash: s.spec.hash, Format: signature.P1363}
+		opts = key.ECDSAOptions{Hash: s.spec.hash, Format: key.P1363}
 	}
 	return s.key.SignContext(ctx, h.Sum(nil), opts)
 }

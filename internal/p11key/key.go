@@ -45,7 +45,7 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 //   - RSA and a crypto.Hash: PKCS#1 v1.5 (CKM_RSA_PKCS) with MD5, SHA-1 or a hash of SHA-2;
 //   - RSA and *rsa.PSSOptions: PSS (CKM_RSA_PKCS_PSS), MGF1 with the same hash;
 //   - ECDSA and a crypto.Hash (0: any length): CKM_ECDSA, as ASN.1 DER;
-//   - ECDSA and signature.ECDSAOptions: the same, or as r and s of fixed size.
+//   - ECDSA and key.ECDSAOptions: the same, or as r and s of fixed size.
 //
 // A session that the token has lost is opened again, once. When the context ends first, the
 // error is ErrTimeout, and the call goes on in the module.

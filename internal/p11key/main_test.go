@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"signkit/internal/signature"
+	"signkit/internal/key"
 )
 
 const (
@@ -172,7 +172,7 @@ func check(public crypto.PublicKey, digest, made []byte, opts crypto.SignerOpts)
 		}
 		return rsa.VerifyPKCS1v15(public, opts.HashFunc(), digest, made)
 	case *ecdsa.PublicKey:
-		if o, ok := opts.(signature.ECDSAOptions); ok && o.Format == signature.P1363 {
+		if o, ok := opts.(key.ECDSAOptions); ok && o.Format == key.P1363 {
 			return checkP1363(public, digest, made)
 		}
 		if !ecdsa.VerifyASN1(public, digest, made) {

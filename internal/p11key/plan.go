@@ -9,7 +9,6 @@ import (
 	"github.com/miekg/pkcs11"
 
 	"signkit/internal/key"
-	"signkit/internal/signature"
 )
 
 // plan is one signature to be made.
@@ -38,7 +37,7 @@ func newPlan(public crypto.PublicKey, digest []byte, opts crypto.SignerOpts) (*p
 		return planRSA(public, digest, opts)
 	case *ecdsa.PublicKey:
 		if _, isPSS := opts.(*rsa.PSSOptions); !isPSS {
-			return planECDSA(public, digest, signature.FormatOf(opts)), nil
+			return planECDSA(public, digest, key.FormatOf(opts)), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %T for a key of type %T", ErrUnsupported, opts, public)
@@ -50,7 +49,7 @@ func planRSA(public *rsa.PublicKey, digest []byte, opts crypto.SignerOpts) (*pla
 		return nil, fmt.Errorf("%w: RSA with %s", ErrUnsupported, opts.HashFunc())
 	}
 	switch opts := opts.(type) {
-	case signature.ECDSAOptions, *signature.ECDSAOptions:
+	case key.ECDSAOptions, *key.ECDSAOptions:
 		return nil, fmt.Errorf("%w: %T for an RSA key", ErrUnsupported, opts)
 	case *rsa.PSSOptions:
 		return planPSS(public, digest, hash, opts.SaltLength)
@@ -93,9 +92,9 @@ func planPSS(public *rsa.PublicKey, digest []byte, hash key.Hash, salt int) (*pl
 
 // planECDSA cuts the digest to the curve's octets, which changes nothing in the signature
 // (FIPS 186-5, section 6.4.1), because some modules refuse longer ones.
-func planECDSA(public *ecdsa.PublicKey, digest []byte, format signature.Format) *plan {
+func planECDSA(public *ecdsa.PublicKey, digest []byte, format key.Format) *plan {
 	accept := func(made []byte) []byte {
-		made, _ = signature.AcceptECDSA(public, digest, made, format)
+		made, _ = key.AcceptECDSA(public, digest, made, format)
 		return made
 	}
 	size := (public.Curve.Params().BitSize + 7) / 8

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"signkit/internal/signature"
+	"signkit/internal/key"
 )
 
 func checkP1363(public *ecdsa.PublicKey, digest, made []byte) error {
@@ -50,9 +50,9 @@ func TestSignsWithEveryKeyWithoutCertificate(t *testing.T) {
 	}
 }
 
-func optionsFor(key *Key, hash crypto.Hash) []crypto.SignerOpts {
-	if _, ok := key.Public().(*rsa.PublicKey); !ok {
-		return []crypto.SignerOpts{hash, signature.ECDSAOptions{Hash: hash}, signature.ECDSAOptions{Hash: hash, Format: signature.P1363}}
+func optionsFor(k *Key, hash crypto.Hash) []crypto.SignerOpts {
+	if _, ok := k.Public().(*rsa.PublicKey); !ok {
+		return []crypto.SignerOpts{hash, key.ECDSAOptions{Hash: hash}, key.ECDSAOptions{Hash: hash, Format: key.P1363}}
 	}
 	return []crypto.SignerOpts{hash,
 		&rsa.PSSOptions{Hash: hash, SaltLength: rsa.PSSSaltLengthEqualsHash},
@@ -256,7 +256,7 @@ func TestRefusesWhatItCannotSign(t *testing.T) {
 		{rsaKey, crypto.SHA512, ErrDigestLength},
 		{rsaKey, crypto.SHA3_256, ErrUnsupported},
 		{rsaKey, crypto.Hash(99), ErrUnsupported},
-		{rsaKey, signature.ECDSAOptions{Hash: crypto.SHA256}, ErrUnsupported},
+		{rsaKey, key.ECDSAOptions{Hash: crypto.SHA256}, ErrUnsupported},
 		{rsaKey, &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: 1000}, ErrUnsupported},
 		{ecKey, crypto.SHA384, ErrDigestLength},
 		{ecKey, &rsa.PSSOptions{Hash: crypto.SHA256}, ErrUnsupported},

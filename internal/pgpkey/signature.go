@@ -6,14 +6,14 @@ import (
 	"crypto/ecdsa"
 	_ "crypto/sha256" // hashes of self-signatures
 	_ "crypto/sha512"
-	"encoding/asn1"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/big"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"signkit/internal/key"
 )
 
 // statement is a self-signature to be made.
@@ -61,12 +61,11 @@ func appendSignature(body []byte, public crypto.PublicKey, signature []byte) ([]
 	if _, ok := public.(*ecdsa.PublicKey); !ok {
 		return appendMPI(body, new(big.Int).SetBytes(signature)), nil
 	}
-	var pair struct{ R, S *big.Int }
-	rest, err := asn1.Unmarshal(signature, &pair)
-	if err != nil || len(rest) > 0 || pair.R.Sign() <= 0 || pair.S.Sign() <= 0 {
-		return nil, errors.Join(errors.New("the ECDSA signature is no SEQUENCE of two positive numbers"), err)
+	r, s, err := key.SplitASN1(signature)
+	if err != nil {
+		return nil, err
 	}
-	return appendMPI(appendMPI(body, pair.R), pair.S), nil
+	return appendMPI(appendMPI(body, r), s), nil
 }
 
 // lifetime is the key's in seconds; an end that is not after the present is refused.

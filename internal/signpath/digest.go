@@ -9,19 +9,18 @@ import (
 
 	"signkit/internal/caller"
 	"signkit/internal/key"
-	"signkit/internal/signature"
 )
 
 // Format is the encoding of an ECDSA signature.
-type Format = signature.Format
+type Format = key.Format
 
 const (
-	ASN1  = signature.ASN1  // SEQUENCE of r and s in DER (RFC 3279, section 2.2.3)
-	P1363 = signature.P1363 // r and s, each as long as the curve's order, as one string (IEEE P1363)
+	ASN1  = key.ASN1  // SEQUENCE of r and s in DER (RFC 3279, section 2.2.3)
+	P1363 = key.P1363 // r and s, each as long as the curve's order, as one string (IEEE P1363)
 )
 
 // ECDSAOptions are crypto.SignerOpts that choose the encoding of an ECDSA signature.
-type ECDSAOptions = signature.ECDSAOptions
+type ECDSAOptions = key.ECDSAOptions
 
 type scheme int
 
@@ -106,7 +105,7 @@ func checkLength(hash crypto.Hash, digest []byte) error {
 }
 
 func planECDSA(public *ecdsa.PublicKey, digest []byte, opts crypto.SignerOpts) (*signRequest, error) {
-	r := &signRequest{scheme: ecdsaScheme, hash: opts.HashFunc(), digest: digest, format: signature.FormatOf(opts)}
+	r := &signRequest{scheme: ecdsaScheme, hash: opts.HashFunc(), digest: digest, format: key.FormatOf(opts)}
 	if _, ok := opts.(*rsa.PSSOptions); ok {
 		return nil, fmt.Errorf("%w: RSA-PSS options for an ECDSA key", ErrUnsupported)
 	}

@@ -7,7 +7,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 
-	"signkit/internal/signature"
+	"signkit/internal/key"
 )
 
 // accept verifies the service's answer against what the caller asked for, and encodes the
@@ -45,7 +45,7 @@ func (r *signRequest) verifyRSA(public *rsa.PublicKey, answer []byte) error {
 // acceptECDSA reads what was asked for (P1363), and ASN.1 in case the service sent that
 // instead: only what verifies counts.
 func (r *signRequest) acceptECDSA(public *ecdsa.PublicKey, answer []byte) ([]byte, error) {
-	if accepted, ok := signature.AcceptECDSA(public, r.digest, answer, r.format); ok {
+	if accepted, ok := key.AcceptECDSA(public, r.digest, answer, r.format); ok {
 		return accepted, nil
 	}
 	return nil, fmt.Errorf("%w (%s %s, %d bytes)", ErrWrongSignature, r, public.Curve.Params().Name, len(answer))

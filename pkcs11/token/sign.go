@@ -5,10 +5,8 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
-	"encoding/asn1"
 	"errors"
 	"hash"
-	"math/big"
 	"slices"
 
 	"signkit/internal/key"
@@ -221,7 +219,7 @@ func (t *Token) sign(o *operation, digest []byte, opts crypto.SignerOpts) ([]byt
 		return nil, serviceFailure(err)
 	}
 	if public, ok := o.key.Public().(*ecdsa.PublicKey); ok {
-		return fixedSize(signature, public)
+		return fixedSize(signature, key.OrderSize(public))
 	}
 	return signature, nil
 }
@@ -232,30 +230,17 @@ func signatureLength(public crypto.PublicKey) uint64 {
 	case *rsa.PublicKey:
 		return uint64(k.Size())
 	case *ecdsa.PublicKey:
-		return 2 * uint64(orderSize(k))
+		return 2 * uint64(key.OrderSize(k))
 	}
 	return 0
 }
 
-func orderSize(k *ecdsa.PublicKey) int { return (k.Params().N.BitLen() + 7) / 8 }
-
 // fixedSize turns a DER signature into r and s as one string of fixed size
 // (mechanisms v2.40, section 2.3.1).
-func fixedSize(der []byte, public *ecdsa.PublicKey) ([]byte, error) {
-	var signature struct{ R, S *big.Int }
-	rest, err := asn1.Unmarshal(der, &signature)
+func fixedSize(der []byte, size int) ([]byte, error) {
+	out, err := key.ToP1363(der, size)
 	if err != nil {
 		return nil, failf(ckrDeviceError, "reading the ECDSA signature: %w", err)
 	}
-	if len(rest) != 0 {
-		return nil, failf(ckrDeviceError, "reading the ECDSA signature: %d bytes follow it", len(rest))
-	}
-	size := orderSize(public)
-	if signature.R.Sign() <= 0 || signature.S.Sign() <= 0 || signature.R.BitLen() > 8*size || signature.S.BitLen() > 8*size {
-		return nil, failf(ckrDeviceError, "reading the ECDSA signature: r or s is out of range")
-	}
-	out := make([]byte, 2*size)
-	signature.R.FillBytes(out[:size])
-	signature.S.FillBytes(out[size:])
 	return out, nil
 }

@@ -1,4 +1,4 @@
-package signature
+package key
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/asn1"
+	"math/big"
 	"testing"
 )
 
@@ -76,6 +77,28 @@ func TestFormatOf(t *testing.T) {
 	} {
 		if got := FormatOf(c.opts); got != c.want {
 			t.Errorf("FormatOf(%#v) = %v, want %v", c.opts, got, c.want)
+		}
+	}
+}
+
+func TestToP1363(t *testing.T) {
+	der := func(r, s int64) []byte {
+		out, err := asn1.Marshal(ecdsaSignature{big.NewInt(r), big.NewInt(s)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	got, err := ToP1363(der(1, 0x1234), 4)
+	if want := []byte{0, 0, 0, 1, 0, 0, 0x12, 0x34}; err != nil || !bytes.Equal(got, want) {
+		t.Errorf("leading zeros: %x, %v; want %x", got, err, want)
+	}
+	for what, wrong := range map[string][]byte{
+		"nothing": nil, "zero": der(0, 1), "negative": der(1, -1), "too large": der(1<<32, 1),
+		"one byte more": append(der(1, 2), 0), "one byte less": der(1, 2)[:7], "no DER": make([]byte, 8),
+	} {
+		if got, err := ToP1363(wrong, 4); err == nil {
+			t.Errorf("%s: %x", what, got)
 		}
 	}
 }

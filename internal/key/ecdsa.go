@@ -1,11 +1,10 @@
-// Package signature is what the sources of keys agree on: how a caller chooses the encoding
-// of an ECDSA signature, and how an answer from elsewhere becomes a signature that verifies.
-package signature
+package key
 
 import (
 	"crypto"
 	"crypto/ecdsa"
 	"encoding/asn1"
+	"errors"
 	"math/big"
 )
 
@@ -40,8 +39,8 @@ func FormatOf(opts crypto.SignerOpts) Format {
 // AcceptECDSA reads a signature in either format, whichever verifies, and returns it in the
 // one that is wanted. It reports false for what verifies in neither.
 func AcceptECDSA(public *ecdsa.PublicKey, digest, answer []byte, want Format) ([]byte, bool) {
-	size := (public.Curve.Params().BitSize + 7) / 8
-	for _, s := range []*ecdsaSignature{parseP1363(answer, size), parseASN1(answer)} {
+	size := OrderSize(public)
+	for format, s := range []*ecdsaSignature{ASN1: parseASN1(answer), P1363: parseP1363(answer, size)} {
 		if s == nil || s.R.Sign() <= 0 || s.S.Sign() <= 0 {
 			continue
 		}
@@ -49,12 +48,38 @@ func AcceptECDSA(public *ecdsa.PublicKey, digest, answer []byte, want Format) ([
 		if err != nil || !ecdsa.VerifyASN1(public, digest, der) {
 			continue
 		}
-		if want == P1363 {
-			return s.p1363(size), true
+		switch {
+		case want == ASN1:
+			return der, true
+		case Format(format) == P1363:
+			return answer, true
 		}
-		return der, true
+		return s.p1363(size), true // verified, so both are smaller than the order
 	}
 	return nil, false
+}
+
+// OrderSize is the length of r and of s in bytes.
+func OrderSize(public *ecdsa.PublicKey) int { return (public.Params().BitSize + 7) / 8 }
+
+var errNotASN1 = errors.New("the ECDSA signature is no SEQUENCE of two positive numbers of the curve's size")
+
+// SplitASN1 returns r and s of a signature in DER.
+func SplitASN1(der []byte) (r, s *big.Int, err error) {
+	pair := parseASN1(der)
+	if pair == nil || pair.R.Sign() <= 0 || pair.S.Sign() <= 0 {
+		return nil, nil, errNotASN1
+	}
+	return pair.R, pair.S, nil
+}
+
+// ToP1363 turns a signature in DER into r and s of size bytes each. It verifies nothing.
+func ToP1363(der []byte, size int) ([]byte, error) {
+	r, s, err := SplitASN1(der)
+	if err != nil || r.BitLen() > 8*size || s.BitLen() > 8*size {
+		return nil, errNotASN1
+	}
+	return (&ecdsaSignature{r, s}).p1363(size), nil
 }
 
 // ecdsaSignature is Ecdsa-Sig-Value of RFC 3279, section 2.2.3.
@@ -62,7 +87,7 @@ type ecdsaSignature struct{ R, S *big.Int }
 
 func (s *ecdsaSignature) p1363(size int) []byte {
 	out := make([]byte, 2*size)
-	s.R.FillBytes(out[:size]) // verified, so both are smaller than the order
+	s.R.FillBytes(out[:size])
 	s.S.FillBytes(out[size:])
 	return out
 }
