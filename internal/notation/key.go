@@ -16,8 +16,8 @@ import (
 
 	"signkit/internal/caller"
 	"signkit/internal/config"
-	"signkit/internal/logging"
 	"signkit/internal/key"
+	"signkit/internal/logging"
 	"signkit/internal/signpath"
 )
 
