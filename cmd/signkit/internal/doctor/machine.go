@@ -17,9 +17,8 @@ const reapTime = 3 * time.Second
 // that has finished leaves a zombie.
 func (e *examination) reaping(ctx context.Context) {
 	const area = "machine"
-	output, err := exec.CommandContext(ctx, "/bin/sh", "-c", "sleep 0 >/dev/null 2>&1 & echo $!").Output()
-	pid, parseErr := strconv.Atoi(strings.TrimSpace(string(output)))
-	if err != nil || parseErr != nil {
+	pid, err := orphan(ctx)
+	if err != nil {
 		e.skip(area, "processes", fmt.Sprintf("no shell to try it with: %v", err))
 		return
 	}
@@ -34,6 +33,24 @@ func (e *examination) reaping(ctx context.Context) {
 	first, _ := os.ReadFile("/proc/1/comm")
 	e.warn(area, "processes", fmt.Sprintf("process 1 (%s) does not reap: finished tools stay as zombies", strings.TrimSpace(string(first))),
 		"docker run --init; GitHub: options: --init; harmless in a job of minutes")
+}
+
+// orphan returns the number of a process that ends after the shell that has started it, which
+// would reap it otherwise.
+func orphan(ctx context.Context) (int, error) {
+	wait, end, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer wait.Close()
+	defer end.Close()
+	shell := exec.CommandContext(ctx, "/bin/sh", "-c", "{ read -r line; } <&3 >/dev/null 2>&1 & echo $!")
+	shell.ExtraFiles = []*os.File{wait}
+	output, err := shell.Output()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(output)))
 }
 
 // temporaryFolder: gpg, rpm and signkit itself write there.
