@@ -127,7 +127,7 @@ var effects = []effect{
 
 // elsewhere are documented variables that the module's token process does not read, and the test that shows the effect of each.
 var elsewhere = map[string]string{
-	"SIGNKIT_SCDAEMON": "../../../cmd/signkit/testdata/script/gpg-init-refuses.txtar",
+	"SIGNKIT_SCDAEMON": "../../../internal/cli/testdata/script/gpg-init-refuses.txtar",
 	"SIGNKIT_TSA_URL":  "../../../tests/integration/openssl_test.go",
 }
 

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"signkit/internal/version"
+	"signkit/pkcs11/wire"
+)
+
+// running job: its command has signed by gpg, so that there are an agent and a bridge, and waits.
+const waitingJob = `gpg --batch -u $GPG_KEY_ID -o a.sig --detach-sign a.txt; echo $PPID >signkit-pid; touch signed; exec sleep 1000`
+
+// inJob starts signkit run with a script, and waits until it has made the file signed.
+func (e *ending) inJob(flags, script string) *exec.Cmd {
+	e.t.Helper()
+	if err := os.WriteFile(filepath.Join(e.work, "job.sh"), []byte("set -eu\n"+script+"\n"), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	cmd := e.bash("exec signkit run --key demo/gpg-p-256 " + flags + " -- bash job.sh")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.eventually(func() error {
+		_, err := os.Stat(filepath.Join(e.work, "signed"))
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, stderr.String())
+		}
+		return err
+	})
+	return cmd
+}
+
+// TestNoProcessOfAJobHasTheToken looks at environment and command line of all that run below the command or for it, and at
+// every file that the job has.
+func TestNoProcessOfAJobHasTheToken(t *testing.T) {
+	t.Parallel()
+	e := newEnding(t)
+	token := []byte(lookup(e.environ, "SIGNPATH_API_TOKEN"))
+	cmd := e.inJob("--events events.jsonl", waitingJob)
+	defer cmd.Wait()
+	defer cmd.Process.Signal(syscall.SIGTERM)
+	folders, _ := filepath.Glob("/proc/[0-9]*")
+	seen := map[string]bool{}
+	for _, folder := range folders {
+		environ, err := os.ReadFile(filepath.Join(folder, "environ"))
+		if filepath.Base(folder) == fmt.Sprint(cmd.Process.Pid) || err != nil || !bytes.Contains(environ, []byte(e.dir)) {
+			continue
+		}
+		line, _ := os.ReadFile(filepath.Join(folder, "cmdline"))
+		name, _, _ := strings.Cut(string(line), "\x00")
+		seen[filepath.Base(name)] = true
+		if bytes.Contains(environ, token) || bytes.Contains(line, token) {
+			t.Errorf("%q has the token", line)
+		}
+		for _, variable := range []string{"SIGNPATH_API_TOKEN", "SIGNPATH_CONFIG_FILE"} {
+			if bytes.Contains(environ, []byte(variable)) {
+				t.Errorf("%q has the variable %s", line, variable)
+			}
+		}
+	}
+	for _, name := range []string{"sleep", "gpg-agent", "signkit-scdaemon"} {
+		if !seen[name] {
+			t.Errorf("%s was not looked at: %v", name, seen)
+		}
+	}
+	e.wantNoToken()
+	for _, name := range []string{"events.jsonl", "a.sig"} {
+		data, err := os.ReadFile(filepath.Join(e.work, name))
+		if err != nil || len(data) == 0 || bytes.Contains(data, token) {
+			t.Errorf("%s: %d bytes, with the token or %v", name, len(data), err)
+		}
+	}
+	// This process itself can be read by those who may trace it: by nobody else of its user.
+	if os.Geteuid() == 0 {
+		return
+	}
+	if _, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid)); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("signkit run can be read: %v", err)
+	}
+}
+
+// TestARunPassesSignalsOnAndLeavesNothing: the command decides how it ends, and all ends with it.
+func TestARunPassesSignalsOnAndLeavesNothing(t *testing.T) {
+	const sleeping = `gpg --batch -u $GPG_KEY_ID -o a.sig --detach-sign a.txt; touch signed; while :; do sleep 0.05; done`
+	for name, c := range map[string]struct {
+		script string
+		signal syscall.Signal
+		code   int
+	}{
+		"SIGTERM":           {sleeping, syscall.SIGTERM, 143},
+		"SIGHUP":            {sleeping, syscall.SIGHUP, 129},
+		"SIGINT":            {"trap 'exit 9' INT; " + sleeping, syscall.SIGINT, 9},
+		"SIGUSR1":           {"trap 'exit 0' USR1; " + sleeping, syscall.SIGUSR1, 0},
+		"SIGTERM is caught": {"trap 'gpg --batch -u $GPG_KEY_ID -o b.sig --detach-sign a.txt; exit 5' TERM; " + sleeping, syscall.SIGTERM, 5},
+		"SIGKILL":           {waitingJob, syscall.SIGKILL, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnding(t)
+			cmd := e.inJob("--manifest manifest.json", c.script)
+			if err := cmd.Process.Signal(c.signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != c.code {
+				t.Errorf("it ends with %d, want %d", code, c.code)
+			}
+			e.wantNoProcess()
+			e.wantNoToken()
+			if c.signal == syscall.SIGKILL {
+				return // the folder of the sockets is left, with nobody behind them
+			}
+			e.wantNoFolder()
+			data, err := os.ReadFile(filepath.Join(e.work, "manifest.json"))
+			if want := fmt.Sprintf(`"exitCode": %d`, c.code); err != nil || !strings.Contains(string(data), want) {
+				t.Errorf("the manifest says %s, %v; want %s", data, err, want)
+			}
+			if _, err := os.Stat(filepath.Join(e.work, "b.sig")); c.code == 5 && err != nil {
+				t.Errorf("the command could not sign any more: %v", err)
+			}
+		})
+	}
+}
+
+// TestSocketsOfARunAreItsUsersAlone: the folder is private, and made anew each time.
+func TestSocketsOfARunAreItsUsersAlone(t *testing.T) {
+	t.Parallel()
+	e := newEnding(t)
+	out, err := e.bash(`signkit run -- sh -c 'dir=$(dirname "$SIGNKIT_AGENT"); stat -c %a "$dir" "$SIGNKIT_AGENT" "$SIGNKIT_AGENT.rest"; ls -A "$dir"'`).Output()
+	if err != nil || string(out) != "700\n600\n600\nagent\nagent.rest\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	e.wantNoFolder()
+}
+
+// TestAnAgentWithoutDescriptorsLetsConnectionsWait: it serves those that it has, and the next when one is gone.
+func TestAnAgentWithoutDescriptorsLetsConnectionsWait(t *testing.T) {
+	t.Parallel()
+	e := newEnding(t)
+	path := filepath.Join(e.dir, "agent")
+	cmd := e.bash(`ulimit -n 40; exec signkit agent --key demo/gpg-p-256 --socket "$TMPDIR/agent" >line`)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	e.eventually(func() error { return notEmpty(filepath.Join(e.work, "line")) })
+	var conns []net.Conn
+	greeted := func(conn net.Conn, within time.Duration) bool {
+		_ = conn.SetDeadline(time.Now().Add(within))
+		_, err := conn.Write(wire.Hello(version.Version))
+		n := 0
+		if err == nil {
+			n, err = conn.Read(make([]byte, wire.HelloSize))
+		}
+		return err == nil && n == wire.HelloSize
+	}
+	dial := func() net.Conn {
+		conn, err := net.Dial("unixpacket", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	for len(conns) < 60 {
+		conn := dial()
+		defer conn.Close()
+		if !greeted(conn, 10*time.Second) {
+			break
+		}
+		conns = append(conns, conn)
+	}
+	if len(conns) < 5 || len(conns) >= 40 {
+		t.Fatalf("%d connections were served with 40 descriptors", len(conns))
+	}
+	for _, conn := range conns[:5] {
+		conn.Close()
+	}
+	conn := dial()
+	defer conn.Close()
+	if !greeted(conn, endsIn) {
+		t.Error("no connection is served after others have ended")
+	}
+}
+
+func notEmpty(path string) error {
+	data, err := os.ReadFile(path)
+	if err == nil && len(data) == 0 {
+		err = errors.New(path + " is empty")
+	}
+	return err
+}
