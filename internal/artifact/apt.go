@@ -224,7 +224,7 @@ func parseRelease(release string) (map[string]releaseDigest, error) {
 			ended = len(fields) > 0
 			continue
 		case ended:
-			return nil, errors.New("Release is more than one paragraph")
+			return nil, errors.New("the Release file has more than one paragraph")
 		case content[0] != ' ' && content[0] != '\t':
 			name, _, found := strings.Cut(content, ":")
 			field = strings.ToLower(strings.TrimRight(name, " \t"))
