@@ -26,7 +26,7 @@ func TestReadmeLines(t *testing.T) {
 	}
 	// Each leaves the files named; for "rpm" and "ci" the package itself is signed.
 	leaves := map[string][]string{"rpm": nil, "gpg": {"app.tar.gz.asc"}, "openssl": {"app.tar.gz.sig"}, "ci": {"signed.json"},
-		"job": {"signed.json", "app.tar.gz.asc"}}
+		"job": {"signed.json", "app.tar.gz.asc"}, "verify": nil}
 	found := map[string]bool{}
 	for _, block := range readmeBlock.FindAllStringSubmatch(string(text), -1) {
 		name, script := block[1], block[2]
@@ -52,7 +52,8 @@ func TestReadmeLines(t *testing.T) {
 			}
 			w.judgeReadme(name)
 			// Where one file is missing, the others do not make it green.
-			if missing := map[string]string{"gpg": "app.tar.gz", "openssl": "app.tar.gz", "rpm": "dist", "ci": "dist", "job": "app.tar.gz"}[name]; missing != "" {
+			if missing := map[string]string{"gpg": "app.tar.gz", "openssl": "app.tar.gz", "rpm": "dist", "ci": "dist", "job": "app.tar.gz",
+				"verify": "release.asc"}[name]; missing != "" {
 				if err := os.RemoveAll(filepath.Join(w.dir, missing)); err != nil {
 					w.Fatal(err)
 				}
@@ -78,6 +79,12 @@ func (w *workplace) readmeFolder() {
 	w.jar("demo.jar")
 	if got := w.tool("bash", "-euo", "pipefail", "-c", packages+"signkit certificate demo/rsa-3072 --output leaf.pem; rm -f dist/*.exe dist/*.jar dist/*.deb dist/*.gz; chmod -R a+rwX ."); got.code != 0 {
 		w.Fatalf("making a package ended with %d", got.code)
+	}
+	if w.form == "readme-verify" {
+		if got := w.tool("bash", "-euo", "pipefail", "-c", "export SIGNPATH_PROJECT_SLUG=demo SIGNPATH_SIGNING_POLICY_SLUG=gpg-rsa-4096; "+
+			"signkit sign dist/*.rpm; signkit gpg export --output release.asc; chmod -R a+rwX ."); got.code != 0 {
+			w.Fatalf("signing a package ended with %d", got.code)
+		}
 	}
 	if w.form == "readme-openssl" { // its key is not the one that the slugs narrow to
 		w.write("signpath.env", strings.Join(w.service.settings("SIGNKIT_CA_FILE=/src/ca.pem"), "\n")+"\n")
