@@ -45,9 +45,9 @@ func newBridge(o options, environ []string) *bridge {
 	if configError != nil {
 		logger.Error("the settings are wrong; gpg will say \"Configuration error\"", "error", configError)
 	}
-	b := &bridge{log: logger, closeLog: closeLog, sources: newSources(environ, logger, redactor)}
+	b := &bridge{log: logger, closeLog: closeLog, sources: newSources(environ, logger, redactor, newRecorder(cfg, o.home, logger))}
 	path := b.listen(o.home)
-	c := card.New(card.Options{KeyList: filepath.Join(o.home, keyfile.Name), Open: b.sources.open, Socket: path, Log: logger})
+	c := card.New(card.Options{KeyList: filepath.Join(o.home, keyfile.Name), Open: b.sources.open, Socket: path, Log: logger, Record: b.sources.ofAgent()})
 	b.server = &assuan.Server[*card.Session]{
 		Greeting: "signkit-scdaemon ready", Commands: c.Commands(), Session: c.Session, Log: logger}
 	logger.Info("started", "home", o.home, "socket", path, "pid", os.Getpid(), "agent", os.Getppid())

@@ -372,7 +372,7 @@ func TestLogFiles(t *testing.T) {
 	}
 	p.end()
 	for _, dir := range []string{p.home, folder} {
-		path := filepath.Join(dir, "SignPath.CryptoProviders.Cryptoki.txt")
+		path := filepath.Join(dir, "SignPath.CryptoProviders.GnuPG.txt")
 		text, err := os.ReadFile(path)
 		if err != nil || !strings.Contains(string(text), "started") || !strings.Contains(string(text), "SIGNPATH_API_URL") {
 			t.Errorf("%v, %s", err, text)

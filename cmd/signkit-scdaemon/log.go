@@ -7,21 +7,22 @@ import (
 	"os"
 	"path/filepath"
 
+	gnupghome "signkit/gpgagent/home"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/logging"
 )
 
 const (
-	// logInterface is part of the log file's name: SignPath.CryptoProviders.Cryptoki.txt.
-	logInterface = "Cryptoki"
+	// logInterface is part of the log file's name. It is not the module's: both may log into one folder.
+	logInterface = "GnuPG"
 	// logAlias is the name under which scripts look for a card daemon's log.
 	logAlias = "gnupg-pkcs11-scd.log"
 )
 
 // newLogger logs into the GNUPGHOME, where the tools that call gpg find the
-// reason of a failure, into the folder that the settings name, which may
-// outlive the GNUPGHOME, and into the one that signkit sign reads. There is no
-// console: gpg-agent owns it or nobody.
+// reason of a failure, and into the folder that the settings name, which may
+// outlive the GNUPGHOME. There is no console: gpg-agent owns it or nobody.
 func newLogger(cfg *config.Config, home string, redactor *logging.Redactor) (*slog.Logger, func()) {
 	var handlers []slog.Handler
 	var closers []io.Closer
@@ -55,8 +56,18 @@ func logFolders(cfg *config.Config, home string) map[string]logging.Level {
 	if folder := cfg.Log.FileDirectory; folder != "" {
 		folders[folder] = cfg.Log.FileLevel
 	}
-	if folder := cfg.Log.RecordDirectory; folder != "" {
-		folders[folder] = logging.Info
-	}
 	return folders
 }
+
+// newRecorder records in the GNUPGHOME, for signkit gpg status, and where the settings say. A GNUPGHOME that does not exist is not
+// ours to make.
+func newRecorder(cfg *config.Config, home string, log *slog.Logger) event.Recorder {
+	var inHome event.Recorder
+	if info, err := os.Stat(home); err == nil && info.IsDir() {
+		inHome = event.Append(filepath.Join(home, gnupghome.EventsFile), mostEvents, log)
+	}
+	return event.To(inHome, event.Append(cfg.Events, 0, log))
+}
+
+// mostEvents bounds the file in the GNUPGHOME, in bytes. The one before it stays, too.
+const mostEvents = 1 << 20

@@ -169,7 +169,7 @@ func (g *gnupg) end() {
 		g.t.Errorf("in the bridge: %s", text)
 	}
 	if g.t.Failed() {
-		for _, name := range []string{"gpg-agent.log", "SignPath.CryptoProviders.Cryptoki.txt"} {
+		for _, name := range []string{"gpg-agent.log", "SignPath.CryptoProviders.GnuPG.txt"} {
 			text, _ := os.ReadFile(g.path(name))
 			g.t.Logf("end of %s:\n%s", name, text[max(0, len(text)-4000):])
 		}
@@ -244,7 +244,7 @@ func (g *gnupg) agent(line string) string {
 
 // log is what the bridge has logged.
 func (g *gnupg) log() string {
-	text, err := os.ReadFile(g.path("SignPath.CryptoProviders.Cryptoki.txt"))
+	text, err := os.ReadFile(g.path("SignPath.CryptoProviders.GnuPG.txt"))
 	if err != nil {
 		g.t.Fatal(err)
 	}

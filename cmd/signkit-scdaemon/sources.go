@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/card"
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/caller"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/logging"
 	"signkit/internal/p11key"
 	"signkit/internal/signpath"
@@ -31,14 +33,15 @@ type sources struct {
 	log      *slog.Logger
 	redactor *logging.Redactor
 	process  func() caller.Process
+	record   event.Recorder // nil: nobody wants to know
 
 	mu     sync.Mutex
 	client *signpath.Client // nil until the settings are right
 }
 
-func newSources(environ []string, log *slog.Logger, redactor *logging.Redactor) *sources {
+func newSources(environ []string, log *slog.Logger, redactor *logging.Redactor, record event.Recorder) *sources {
 	agent := os.Getppid()
-	return &sources{environ: environ, log: log, redactor: redactor,
+	return &sources{environ: environ, log: log, redactor: redactor, record: record,
 		// All that can be known of who asks: gpg-agent does not tell for whom it does.
 		process: sync.OnceValue(func() caller.Process { return caller.Describe(agent, redactor.Redact) })}
 }
@@ -49,7 +52,7 @@ func (s *sources) open(ctx context.Context, e keyfile.Entry) (card.Signer, error
 		return nil, err
 	}
 	if e.PKCS11 != nil {
-		return openModule(ctx, *e.PKCS11, public)
+		return s.openModule(ctx, e, public)
 	}
 	client, err := s.service()
 	if err != nil {
@@ -74,7 +77,7 @@ func (s *sources) service() (*signpath.Client, error) {
 	if variable(s.environ, "SIGNKIT_MAX_PARALLEL") == "" {
 		cfg.MaxParallel = parallel
 	}
-	client, err := signpath.New(cfg, signpath.Options{Logger: s.log, Redactor: s.redactor, Process: s.process})
+	client, err := signpath.New(cfg, signpath.Options{Logger: s.log, Redactor: s.redactor, Process: s.process, Record: s.record})
 	if err != nil {
 		return nil, fmt.Errorf("%w (gpg-agent keeps the environment that it was started with: "+
 			"after a change, signkit gpg init starts it again)", err)
@@ -93,7 +96,8 @@ func (s *sources) close() {
 
 // openModule finds the key that was set up. Modules stay loaded until this
 // process ends.
-func openModule(ctx context.Context, p keyfile.PKCS11, public crypto.PublicKey) (card.Signer, error) {
+func (s *sources) openModule(ctx context.Context, e keyfile.Entry, public crypto.PublicKey) (card.Signer, error) {
+	p := *e.PKCS11
 	module, err := p11key.Open(ctx, p11key.Options{Module: p.Module, Token: p.Token, Key: p.Key, PINFile: p.PINFile})
 	if err != nil {
 		return nil, moduleError(assuan.Configuration, err)
@@ -105,7 +109,19 @@ func openModule(ctx context.Context, p keyfile.PKCS11, public crypto.PublicKey) 
 	if err != nil {
 		return nil, moduleError(assuan.Configuration, errors.Join(err, module.Close()))
 	}
-	return moduleKey{key}, nil
+	return moduleKey{key, e.ID(), s.ofAgent()}, nil
+}
+
+// ofAgent records for the one process that asks.
+func (s *sources) ofAgent() event.Recorder {
+	if s.record == nil {
+		return nil
+	}
+	return func(e event.Event) {
+		p := s.process()
+		e.Caller = event.CallerOf(&p)
+		s.record(e)
+	}
 }
 
 func samePublic(a, b crypto.PublicKey) bool {
@@ -113,13 +129,23 @@ func samePublic(a, b crypto.PublicKey) bool {
 	return ok && key.Equal(b)
 }
 
-// moduleKey gives the errors of a module the codes that gpg shows.
-type moduleKey struct{ key *p11key.Key }
+// moduleKey records its signatures, and gives the errors of a module the codes that gpg shows; what fails, the card records.
+type moduleKey struct {
+	key    *p11key.Key
+	id     string
+	record event.Recorder
+}
 
 func (k moduleKey) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	began := time.Now()
 	signature, err := k.key.SignContext(ctx, digest, opts)
 	if err != nil {
 		return nil, moduleError(assuan.NotOperational, err)
+	}
+	if k.record != nil {
+		e := event.Begin(k.id, digest, began)
+		e.Seconds = time.Since(began).Seconds()
+		k.record(e)
 	}
 	return signature, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"signkit/internal/caller"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/logging"
 	"signkit/internal/signpath"
 	"signkit/pkcs11/token"
@@ -33,10 +33,11 @@ func newToken(directory string, host int, stdout *os.File) (t *token.Token, fini
 	}
 	process := sync.OnceValue(func() caller.Process { return caller.Describe(host, redactor.Redact) })
 	go process() // now, while the host's command line is what it was
+	record := event.Append(cfg.Events, 0, logger)
 	t = token.New(token.Options{
-		Config: cfg, ConfigError: configError, Logger: logger,
+		Config: cfg, ConfigError: configError, Logger: logger, Record: ofCaller(record, process),
 		Connect: func(cfg *config.Config) (token.Source, error) {
-			client, err := signpath.New(cfg, signpath.Options{Logger: logger, Redactor: redactor, Process: process})
+			client, err := signpath.New(cfg, signpath.Options{Logger: logger, Redactor: redactor, Process: process, Record: record})
 			if err != nil {
 				return nil, err
 			}
@@ -60,27 +61,19 @@ func newLogger(cfg *config.Config, redactor *logging.Redactor, stdout *os.File) 
 	if err != nil {
 		logger.Error("no log file is written", "error", err)
 	}
-	if cfg.Log.RecordDirectory == "" {
-		return logger, closer
-	}
-	records, closeRecords, err := logging.New(logging.Options{
-		FileLevel: logging.Info, FileDirectory: cfg.Log.RecordDirectory, Interface: "Cryptoki", Redactor: redactor,
-	})
-	if err != nil {
-		logger.Error("signkit sign cannot be told what happens", "error", err)
-	}
-	return slog.New(slog.NewMultiHandler(logger.Handler(), records.Handler())), closers{closer, closeRecords}
+	return logger, closer
 }
 
-// closers closes all of them.
-type closers []io.Closer
-
-func (c closers) Close() error {
-	var problems error
-	for _, closer := range c {
-		problems = errors.Join(problems, closer.Close())
+// ofCaller adds the one process that a token is for.
+func ofCaller(record event.Recorder, process func() caller.Process) event.Recorder {
+	if record == nil {
+		return nil
 	}
-	return problems
+	return func(e event.Event) {
+		p := process()
+		e.Caller = event.CallerOf(&p)
+		record(e)
+	}
 }
 
 // source shows the client's policies as the token's keys.

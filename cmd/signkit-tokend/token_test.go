@@ -1,86 +1,50 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"signkit/internal/caller"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/logging"
 )
 
-const logFile = "SignPath.CryptoProviders.Cryptoki.txt"
-
-// TestRecordsOfSignkitSignLeaveTheUsersLogAlone: each goes where it is asked for, with the levels that are asked for.
-func TestRecordsOfSignkitSignLeaveTheUsersLogAlone(t *testing.T) {
-	for name, test := range map[string]struct {
-		variable, json string // folder of the log, as the settings name it; "" is not at all
-		used           string // the one that counts
-	}{
-		"no log":                   {"", "", ""},
-		"log of the environment":   {"env", "", "env"},
-		"log of the settings file": {"", "json", "json"},
-		"both":                     {"env", "json", "env"},
-	} {
-		for _, records := range []bool{false, true} {
-			dir := t.TempDir()
-			var environ []string
-			if test.variable != "" {
-				environ = append(environ, "SIGNPATH_LOG_FILE_DIRECTORY="+filepath.Join(dir, test.variable))
-			}
-			if test.json != "" {
-				file := filepath.Join(dir, "signkit.json")
-				text := `{"Log":{"File":{"Directory":"` + filepath.Join(dir, test.json) + `"}}}`
-				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				environ = append(environ, "SIGNPATH_CONFIG_FILE="+file)
-			}
-			if records {
-				environ = append(environ, config.RecordDirectoryVariable+"="+filepath.Join(dir, "records"))
-			}
-			logAll(t, environ)
-			want := map[string]string{}
-			if test.used != "" {
-				want[test.used] = "warning: slow, error: refused"
-			}
-			if records {
-				want["records"] = "info: signed, warning: slow, error: refused"
-			}
-			for _, folder := range []string{"env", "json", "records"} {
-				if got := recordsIn(filepath.Join(dir, folder)); got != want[folder] {
-					t.Errorf("%s, records %v: %q in %s, want %q", name, records, got, folder, want[folder])
-				}
-			}
-		}
-	}
-}
-
-// logAll logs one record of each level, with the settings of an environment.
-func logAll(t *testing.T, environ []string) {
-	t.Helper()
-	cfg, err := config.Load(environ, "/")
-	if err != nil || len(cfg.Warnings()) > 0 {
-		t.Fatal(err, cfg.Warnings())
+// TestTheLogIsWhereTheSettingsWantIt with the level that they name.
+func TestTheLogIsWhereTheSettingsWantIt(t *testing.T) {
+	dir := t.TempDir()
+	cfg, err := config.Load([]string{"SIGNPATH_LOG_FILE_DIRECTORY=" + dir}, "/")
+	if err != nil {
+		t.Fatal(err)
 	}
 	logger, closer := newLogger(cfg, new(logging.Redactor), nil)
-	logger.Debug("asked")
 	logger.Info("signed")
 	logger.Warn("slow")
-	logger.Error("refused")
 	if err := closer.Close(); err != nil {
 		t.Error(err)
 	}
+	data, err := os.ReadFile(filepath.Join(dir, "SignPath.CryptoProviders.Cryptoki.txt"))
+	if err != nil || strings.Contains(string(data), "signed") || !strings.Contains(string(data), "slow") {
+		t.Errorf("%v: %s", err, data)
+	}
 }
 
-// recordsIn gives levels and texts of a log file; "" where there is none.
-func recordsIn(folder string) string {
-	data, _ := os.ReadFile(filepath.Join(folder, logFile))
-	var list []string
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line) // time, level, process, text
-		list = append(list, fields[1]+": "+fields[3])
+func TestEventsTellTheHost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	record := ofCaller(event.Append(path, 0, slog.New(slog.DiscardHandler)), func() caller.Process {
+		return caller.Process{PID: 7, CommandLine: "openssl dgst"}
+	})
+	record(event.Begin("demo/a", []byte{1, 2}, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
+	data, err := os.ReadFile(path)
+	want := `{"time":"2026-01-01T00:00:00Z","key":"demo/a","digest":"0102","caller":{"pid":7,"commandLine":"openssl dgst"},"seconds":0}` + "\n"
+	if err != nil || string(data) != want {
+		t.Errorf("%v: %s", err, data)
 	}
-	return strings.Join(list, ", ")
+	if ofCaller(event.Append("", 0, nil), nil) != nil {
+		t.Error("there is a recorder for nobody")
+	}
 }

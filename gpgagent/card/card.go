@@ -16,6 +16,7 @@ import (
 
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/keyfile"
+	"signkit/internal/event"
 )
 
 // SerialNumber is what the card calls itself: an OpenPGP application id (OpenPGP
@@ -45,6 +46,7 @@ type Options struct {
 	Socket  string        // where further connections go; "" where there is none
 	Bound   time.Duration // of one signature; 0 is 20 minutes
 	Log     *slog.Logger
+	Record  event.Recorder // gets failures that a key's signer has not recorded; nil: nobody does
 }
 
 // Card is the state that all connections share.
@@ -53,6 +55,7 @@ type Card struct {
 	socket string
 	bound  time.Duration
 	log    *slog.Logger
+	record event.Recorder
 	list   list
 
 	mu      sync.Mutex
@@ -64,7 +67,7 @@ func New(o Options) *Card {
 	if o.Bound <= 0 {
 		o.Bound = bound
 	}
-	return &Card{open: o.Open, socket: o.Socket, bound: o.Bound, log: o.Log,
+	return &Card{open: o.Open, socket: o.Socket, bound: o.Bound, log: o.Log, record: o.Record,
 		list: list{path: o.KeyList, log: o.Log}, signers: map[string]*opened{}}
 }
 

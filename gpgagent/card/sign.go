@@ -13,7 +13,9 @@ import (
 
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/keyfile"
+	"signkit/internal/event"
 	"signkit/internal/key"
+	"signkit/internal/signpath"
 )
 
 // maxData bounds what SETDATA may collect; a DigestInfo has at most 83 octets.
@@ -50,12 +52,30 @@ func (s *Session) pkSign(ctx context.Context, c *assuan.Call) error {
 	if err != nil {
 		code := codeOf(err)
 		s.card.log.Error("not signed", "key", job.name(), "hash", job.hashName(), "error", err, "gpgShows", code.Error(), "took", took)
+		s.card.recordFailure(job, start, code, err)
 		return &assuan.Error{Code: code, Err: err}
 	}
 	s.card.log.Info("signature given to gpg-agent", "key", job.name(), "hash", job.hashName(), "took", took)
 	s.card.warnExpiry(job.key)
 	c.Data(signature)
 	return nil
+}
+
+func (c *Card) recordFailure(j job, began time.Time, code assuan.Code, err error) {
+	if c.record == nil || event.IsTold(err) {
+		return
+	}
+	e := event.Begin(j.name(), j.digest, began)
+	e.Seconds = time.Since(began).Seconds()
+	signpath.Fail(&e, err)
+	switch {
+	case e.Kind != event.Other:
+	case code == assuan.Configuration:
+		e.Kind = event.Settings
+	case code == assuan.NoSecretKey:
+		e.Kind = event.NoSuchPolicy
+	}
+	c.record(e)
 }
 
 // warnExpiry records that the key's self-signature ends soon. gpg refuses a key that has expired.

@@ -16,6 +16,7 @@ import (
 
 	"signkit/internal/caller"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/signpath"
 )
 
@@ -31,7 +32,7 @@ type Options struct {
 	Keys          []string         // PROJECT/POLICY; none: all that the settings allow
 	MaxSignatures int              // 0: no bound
 	AllowUIDs     []int            // users that are served besides this one
-	Record        func(Event)      // gets each signature and each failure, before whoever asked; nil: nobody does
+	Record        event.Recorder   // gets each signature and each failure, before whoever asked; nil: nobody does
 	Now           func() time.Time // nil: time.Now
 }
 

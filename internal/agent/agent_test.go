@@ -26,6 +26,7 @@ import (
 
 	"signkit/internal/agent"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/mockapi"
 	"signkit/internal/signpath"
 )
@@ -49,7 +50,7 @@ type bench struct {
 	end     func() error
 
 	mu     sync.Mutex
-	events []agent.Event
+	events []event.Event
 }
 
 func newBench(t *testing.T, change func(*agent.Options)) *bench {
@@ -78,7 +79,7 @@ func newBench(t *testing.T, change func(*agent.Options)) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	options := agent.Options{Config: settings, Client: client, Logger: slog.New(slog.DiscardHandler), Record: func(e agent.Event) {
+	options := agent.Options{Config: settings, Client: client, Logger: slog.New(slog.DiscardHandler), Record: func(e event.Event) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.events = append(b.events, e)
@@ -346,6 +347,16 @@ func TestRefusedSignaturesDoNotCount(t *testing.T) {
 		t.Error(err)
 	}
 	wantStatus(t, b.sign("demo/p-256"), http.StatusForbidden, "--max-signatures")
+	var kinds []event.Kind
+	for _, e := range b.events {
+		kinds = append(kinds, e.Kind)
+	}
+	if want := []event.Kind{event.Forbidden, event.BadAnswer, "", event.Refused}; !slices.Equal(kinds, want) {
+		t.Errorf("the events are of kinds %q, want %q", kinds, want)
+	}
+	if hint := b.events[0].Hint; !strings.Contains(hint, "is a submitter of this signing policy") {
+		t.Errorf("hint: %q", hint)
+	}
 }
 
 func (b *bench) fault(kind string, status int) {

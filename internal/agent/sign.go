@@ -3,38 +3,17 @@ package agent
 import (
 	"context"
 	"crypto"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"signkit/internal/caller"
+	"signkit/internal/event"
 	"signkit/internal/signpath"
 )
 
 // ErrBudget reports that as many signatures were asked for as there may be.
 var ErrBudget = errors.New("the signatures of this job are used up")
-
-// Event is one signature, or one that was asked for and did not come.
-type Event struct {
-	Time      time.Time `json:"time"`
-	Key       string    `json:"key"`
-	Digest    string    `json:"digest"` // hexadecimal
-	Algorithm string    `json:"algorithm,omitempty"`
-	RequestID string    `json:"signingRequestId,omitempty"`
-	WebLink   string    `json:"webLink,omitempty"`
-	Caller    *Caller   `json:"caller,omitempty"`
-	Seconds   float64   `json:"seconds"` // in the service
-	Error     string    `json:"error,omitempty"`
-}
-
-// Caller is the process that asked.
-type Caller struct {
-	PID         int    `json:"pid"`
-	CommandLine string `json:"commandLine,omitempty"`
-	User        string `json:"user,omitempty"`
-}
 
 // Totals count what an agent has done.
 type Totals struct {
@@ -102,12 +81,12 @@ func (a *Agent) sign(ctx context.Context, k *Key, digest []byte, opts crypto.Sig
 	began := a.o.Now()
 	if err := a.budget.take(); err != nil {
 		a.record(ctx, k, digest, began, nil, err)
-		return nil, err
+		return nil, event.Told(err)
 	}
 	signed, err := k.Key.Submit(ctx, digest, opts)
 	a.budget.settle(err)
 	a.record(ctx, k, digest, began, signed, err)
-	return signed, err
+	return signed, event.Told(err)
 }
 
 func (a *Agent) record(ctx context.Context, k *Key, digest []byte, began time.Time, signed *signpath.Signed, err error) {
@@ -116,16 +95,16 @@ func (a *Agent) record(ctx context.Context, k *Key, digest []byte, began time.Ti
 	if a.o.Record == nil {
 		return
 	}
-	e := Event{Time: began.UTC(), Key: k.ID(), Digest: hex.EncodeToString(digest), Seconds: took.Seconds()}
+	e := event.Begin(k.ID(), digest, began)
+	e.Seconds, e.Caller = took.Seconds(), signpath.Caller(ctx)
 	if signed != nil {
 		e.Algorithm, e.RequestID, e.WebLink = signed.Algorithm, signed.RequestID, signed.WebLink
 	}
 	if err != nil {
-		e.Error = err.Error()
+		signpath.Fail(&e, err)
 	}
-	if process := caller.FromContext(ctx); process != nil {
-		p := process()
-		e.Caller = &Caller{p.PID, p.CommandLine, p.User}
+	if errors.Is(err, ErrBudget) {
+		e.Kind = event.Refused
 	}
 	a.o.Record(e)
 }

@@ -34,7 +34,7 @@ type Result struct {
 	Status   Status
 	Outputs  []string // files that carry the signature; for embedded signatures the signed file
 	SHA256   string   // of the signed content: the new file where the signature is inside, else File; hex
-	Requests []string // ids of the service's signing requests, where its log tells
+	Requests []string // ids of the service's signing requests
 	Notes    []string // what else whoever signed it should know
 	Err      error    // of one that failed or was not reached
 
@@ -51,7 +51,7 @@ func (r *Result) note(text string) {
 type Hand struct {
 	Signer   *Signer
 	Verifier *Verifier
-	Log      *RecordLog // where the records of its signatures appear; may be nil
+	Events   *EventFile // of its signatures; may be nil
 }
 
 // Batch signs many files at once.
@@ -111,13 +111,13 @@ func (b *Batch) stage(jobs []int, do func(hand *Hand, i int) Result) {
 
 // one does a job. made is what those have made whose files it lists.
 func (b *Batch) one(ctx context.Context, hand *Hand, result *Result, made map[string]string) {
-	hand.Log.mark()
+	hand.Events.next() // what still came of the last one
 	skipped, err := b.sign(ctx, b.forLists(hand, result, made), result)
-	records := hand.Log.since()
-	result.Requests = records.requests()
+	events := hand.Events.next()
+	result.Requests = events.requests()
 	switch {
 	case err != nil:
-		result.Err = records.explain(err)
+		result.Err = events.explain(err)
 	case skipped:
 		result.Status = Skipped
 	default:
@@ -137,7 +137,7 @@ func (b *Batch) forLists(hand *Hand, result *Result, made map[string]string) *Ha
 		lists.folders, lists.results = folders, made
 	}
 	signer.Lists.Note = result.note
-	return &Hand{Signer: &signer, Verifier: &verifier, Log: hand.Log}
+	return &Hand{Signer: &signer, Verifier: &verifier, Events: hand.Events}
 }
 
 func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped bool, err error) {

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"signkit/internal/event"
 )
 
 // TestBatchSignsInPlaceAndSkipsWhatIsSigned: a second run changes nothing, a third with Force signs again.
@@ -161,32 +165,28 @@ func TestPlannedOutputsAreThoseOfTheBatch(t *testing.T) {
 	}
 }
 
-// TestRecordsOfOneFileAreTold reads what was logged while one file was signed, and no more.
-func TestRecordsOfOneFileAreTold(t *testing.T) {
-	log := &RecordLog{Folder: filepath.Join(t.TempDir(), "[job 1]")}
-	if err := os.Mkdir(log.Folder, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(log.Folder, "SignPath.CryptoProviders.Scdaemon.txt")
-	write(t, file, "2026-01-01T00:00:00.000Z info 7 signed signingRequestId=old\n")
-	log.mark()
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	fmt.Fprintln(f, "2026-01-01T00:00:01.000Z info 7 signed signingRequestId=0f-1 webLink=x")
-	fmt.Fprintln(f, "2026-01-01T00:00:02.000Z error 7 status 403: not a submitter")
-	got := log.since()
+// TestEventsOfOneFileAreTold reads what was recorded while one file was signed, and no more.
+func TestEventsOfOneFileAreTold(t *testing.T) {
+	var copied []event.Event
+	file := &EventFile{Path: filepath.Join(t.TempDir(), "events"), Copy: func(e event.Event) { copied = append(copied, e) }}
+	record := event.Append(file.Path, 0, slog.New(slog.DiscardHandler))
+	record(event.Event{Time: time.Now(), RequestID: "old"})
+	file.next()
+	record(event.Event{Time: time.Now(), RequestID: "0f-1"})
+	record(event.Event{Time: time.Now(), Error: "status 403: not a submitter"})
+	got := file.next()
 	if ids := got.requests(); !slices.Equal(ids, []string{"0f-1"}) {
 		t.Errorf("requests = %v", ids)
 	}
-	err = got.explain(&ToolError{Tool: "gpg", Cause: "signing failed"})
+	if len(copied) != 3 || len(file.next()) > 0 {
+		t.Errorf("copied %+v", copied)
+	}
+	err := got.explain(&ToolError{Tool: "gpg", Cause: "signing failed"})
 	if err.Error() != "gpg: signing failed: status 403: not a submitter" {
 		t.Errorf("explain = %v", err)
 	}
 	if plain := errors.New("other"); got.explain(plain) != plain {
-		t.Error("an error that is no tool's is explained by the log")
+		t.Error("an error that is no tool's is explained by an event")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"signkit/internal/agent"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/logging"
 	"signkit/internal/signpath"
 	"signkit/internal/version"
@@ -106,9 +107,10 @@ func (a *app) startAgent(ctx context.Context, f *agentFlags, place func() (*agen
 	if err != nil {
 		return nil, err
 	}
+	record := event.To(events.add, event.Append(a.settings.Events, 0, a.log(a.settings)))
 	job := &agentJob{settings: a.settings, events: events, ended: make(chan error, 1)}
 	job.agent = agent.New(agent.Options{Config: a.settings, Client: client, Logger: a.log(a.settings), Redact: a.ui.redactor.Redact,
-		Console: a.toolConsole, Keys: names, MaxSignatures: f.maxSignatures, AllowUIDs: uids, Record: events.add})
+		Console: a.toolConsole, Keys: names, MaxSignatures: f.maxSignatures, AllowUIDs: uids, Record: record})
 	if err := job.readKeys(ctx, names); err != nil {
 		return nil, errors.Join(err, events.close())
 	}
@@ -232,7 +234,7 @@ type eventLog struct {
 	closer io.Closer
 
 	mu   sync.Mutex
-	list []agent.Event
+	list []event.Event
 	err  error // of the first write that failed
 }
 
@@ -250,26 +252,26 @@ func (a *app) openEvents(name string) (*eventLog, error) {
 	return &eventLog{to: f, closer: f}, nil
 }
 
-func (l *eventLog) add(e agent.Event) {
+func (l *eventLog) add(e event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = append(l.list, e)
 	if l.to == nil {
 		return
 	}
-	line, err := json.Marshal(e)
+	line, err := event.Line(e)
 	if err == nil {
-		_, err = l.to.Write(append(logging.JSON(line), '\n'))
+		_, err = l.to.Write(line)
 	}
 	if l.err == nil {
 		l.err = err
 	}
 }
 
-func (l *eventLog) events() []agent.Event {
+func (l *eventLog) events() []event.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]agent.Event{}, l.list...)
+	return append([]event.Event{}, l.list...)
 }
 
 func (l *eventLog) close() error {
@@ -291,7 +293,7 @@ type jobManifest struct {
 	Started  time.Time     `json:"started"`
 	Ended    time.Time     `json:"ended"`
 	ExitCode int           `json:"exitCode"` // of the command
-	Events   []agent.Event `json:"events"`
+	Events   []event.Event `json:"events"`
 	agent.Totals
 }
 

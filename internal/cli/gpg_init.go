@@ -275,6 +275,7 @@ func (a *app) agentEnvironment() ([]string, error) {
 	set("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE", cfg.TLSClientCertificateFile)
 	set("SIGNKIT_CERTIFICATE_CHAIN_FILE", cfg.CertificateChainFile)
 	set("SIGNPATH_LOG_FILE_DIRECTORY", cfg.Log.FileDirectory)
+	set("SIGNKIT_EVENTS", cfg.Events)
 	set("SSL_CERT_FILE", cfg.SSLCertFile)
 	set("SSL_CERT_DIR", cfg.SSLCertDir)
 	return environ, nil

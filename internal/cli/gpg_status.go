@@ -10,19 +10,20 @@ import (
 	"github.com/spf13/cobra"
 
 	gnupghome "signkit/gpgagent/home"
+	"signkit/internal/event"
 )
 
-// errorsShown is how many of the bridge's records gpg status shows.
+// errorsShown is how many of the bridge's failures gpg status shows.
 const errorsShown = 5
 
 // gpgStatus is what gpg status finds.
 type gpgStatus struct {
-	Home     string   `json:"homedir"`
-	AgentPID string   `json:"agentPid"` // "" when none runs
-	BridgeOK bool     `json:"bridgeAnswers"`
-	Bridge   string   `json:"bridgeError,omitempty"`
-	Keys     []gpgRow `json:"keys"`
-	Errors   []string `json:"lastErrors"`
+	Home     string        `json:"homedir"`
+	AgentPID string        `json:"agentPid"` // "" when none runs
+	BridgeOK bool          `json:"bridgeAnswers"`
+	Bridge   string        `json:"bridgeError,omitempty"`
+	Keys     []gpgRow      `json:"keys"`
+	Errors   []event.Event `json:"lastErrors"`
 }
 
 func newGPGStatusCommand(a *app) *cobra.Command {
@@ -32,7 +33,7 @@ func newGPGStatusCommand(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show the keys, the agent, the bridge and its last errors",
 		Long: `Show the keys, the agent, the bridge and its last errors. gpg itself says little more
-than "signing failed"; the cause is in the bridge's log. This starts no agent.`,
+than "signing failed"; the bridge has recorded the cause. This starts no agent.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			home, err := a.home(homedir)
@@ -55,16 +56,13 @@ than "signing failed"; the cause is in the bridge's log. This starts no agent.`,
 	return cmd
 }
 
-func (a *app) lastErrors(home *gnupghome.Home) ([]string, error) {
-	folder := ""
-	if cfg, err := a.config(); err == nil {
-		folder = cfg.Log.FileDirectory
-	}
-	return home.LastErrors(folder, errorsShown)
+// failureLine is a failure for a person.
+func failureLine(e event.Event) string {
+	return fmt.Sprintf("%s %s: %s", e.Time.Format(time.RFC3339), e.Key, e.Error)
 }
 
 func (a *app) showErrors(home *gnupghome.Home) error {
-	records, err := a.lastErrors(home)
+	records, err := home.LastErrors(errorsShown)
 	if err != nil {
 		return err
 	}
@@ -72,7 +70,7 @@ func (a *app) showErrors(home *gnupghome.Home) error {
 		a.ui.note("the bridge has recorded no error in %s", home.Dir)
 	}
 	for _, record := range records {
-		a.ui.line("%s", a.ui.redactor.Redact(record))
+		a.ui.line("%s", a.ui.redactor.Redact(failureLine(record)))
 	}
 	return nil
 }
@@ -80,7 +78,7 @@ func (a *app) showErrors(home *gnupghome.Home) error {
 func (a *app) statusOf(ctx context.Context, home *gnupghome.Home) (*gpgStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	s := &gpgStatus{Home: home.Dir, Keys: []gpgRow{}, Errors: []string{}}
+	s := &gpgStatus{Home: home.Dir, Keys: []gpgRow{}}
 	keys, err := home.Keys()
 	if err != nil {
 		return nil, err
@@ -88,13 +86,11 @@ func (a *app) statusOf(ctx context.Context, home *gnupghome.Home) (*gpgStatus, e
 	for _, key := range keys {
 		s.Keys = append(s.Keys, rowOfEntry(key))
 	}
-	records, err := a.lastErrors(home)
+	records, err := home.LastErrors(errorsShown)
 	if err != nil {
 		return nil, err
 	}
-	for _, record := range records {
-		s.Errors = append(s.Errors, a.ui.redactor.Redact(record))
-	}
+	s.Errors = append([]event.Event{}, records...)
 	s.AgentPID, err = home.AgentPID(ctx)
 	if errors.Is(err, gnupghome.ErrNotRunning) {
 		return s, nil
@@ -136,7 +132,7 @@ func (a *app) showStatus(s *gpgStatus) error {
 		a.ui.line("last errors of the bridge")
 	}
 	for _, record := range s.Errors {
-		a.ui.line("  %s", record)
+		a.ui.line("  %s", a.ui.redactor.Redact(failureLine(record)))
 	}
 	return failed
 }

@@ -202,7 +202,7 @@ func (a *app) jobEnvironment(ctx context.Context, job *agentJob, public []*pgpke
 		return nil, endGPG, err
 	}
 	environ = a.withoutCredentials(full, job.settings)
-	environ = append(without(environ, config.AgentVariable), config.AgentVariable+"="+job.sockets.Path())
+	environ = append(without(without(environ, config.AgentVariable), config.EventsVariable), config.AgentVariable+"="+job.sockets.Path())
 	if module, ok := installed(moduleFile); ok {
 		for _, name := range []string{"PKCS11_MODULE_PATH", "PKCS11_PROVIDER_MODULE"} {
 			if lookup(environ, name) == "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"signkit/internal/artifact"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/pgpkey"
 	"signkit/internal/signpath"
 )
@@ -361,21 +363,21 @@ func (a *app) prepareX509(ctx context.Context, set *handSet, hand *artifact.Hand
 	return nil
 }
 
-// hand completes a copy of the prototype. Each has a GNUPGHOME and a folder for records of its
-// own, so that what is recorded while it signs a file is of that file. The log that the
-// settings ask for goes where they say.
+// hand completes a copy of the prototype. Each has a GNUPGHOME and a file for events of its
+// own, so that what is recorded while it signs a file is of that file.
 func (a *app) hand(ctx context.Context, set *handSet, prototype artifact.Hand, openPGP *gpgPreparation) (*artifact.Hand, error) {
 	signer, verifier := *prototype.Signer, *prototype.Verifier
 	folder, err := os.MkdirTemp(a.environment("TMPDIR"), "signkit-")
 	if err != nil {
-		return nil, fmt.Errorf("creating a folder for records: %w", err)
+		return nil, fmt.Errorf("creating a folder for events: %w", err)
 	}
 	set.cleanups = append(set.cleanups, func() { os.RemoveAll(folder) })
 	folder = a.absolute(folder)
 	verifier.Cache = folder
-	environ := withRecords(a.environ, folder)
+	events := filepath.Join(folder, "events.jsonl")
+	environ := withEvents(a.environ, events)
 	if openPGP != nil {
-		home, end, err := a.openPGPHome(ctx, openPGP, folder)
+		home, end, err := a.openPGPHome(ctx, openPGP, events)
 		if end != nil {
 			set.cleanups = append(set.cleanups, end)
 		}
@@ -385,12 +387,17 @@ func (a *app) hand(ctx context.Context, set *handSet, prototype artifact.Hand, o
 		signer.OpenPGP, verifier.PublicKey = home, home.PublicKey
 	}
 	signer.Environ, verifier.Environ = environ, environ
-	return &artifact.Hand{Signer: &signer, Verifier: &verifier, Log: &artifact.RecordLog{Folder: folder}}, nil
+	return &artifact.Hand{Signer: &signer, Verifier: &verifier, Events: &artifact.EventFile{Path: events, Copy: a.recorder()}}, nil
 }
 
-// withRecords lets programs that talk to the service record what they do in a folder.
-func withRecords(environ []string, folder string) []string {
-	return append(without(environ, config.RecordDirectoryVariable), config.RecordDirectoryVariable+"="+folder)
+// withEvents lets programs that talk to the service record what they do in a file.
+func withEvents(environ []string, file string) []string {
+	return append(without(environ, config.EventsVariable), config.EventsVariable+"="+file)
+}
+
+// recorder records where the settings say; nil where they do not.
+func (a *app) recorder() event.Recorder {
+	return event.Append(a.settings.Events, 0, a.log(a.settings))
 }
 
 // batchError is what the call ends with.

@@ -49,9 +49,9 @@ func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key, public *pgp
 	return &gpgPreparation{bridge: bridge, environ: environ, key: joined, watcher: a.watched()}, nil
 }
 
-// openPGPHome makes a GNUPGHOME for one hand of a batch, whose bridge writes into the folder
-// records. end stops its agent and removes it.
-func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, records string) (_ *artifact.OpenPGP, end func(), err error) {
+// openPGPHome makes a GNUPGHOME for one hand of a batch, whose bridge writes into the file
+// events. end stops its agent and removes it.
+func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, events string) (_ *artifact.OpenPGP, end func(), err error) {
 	home, err := a.makeWatchedHome(p.watcher)
 	if err != nil {
 		return nil, nil, err
@@ -61,7 +61,7 @@ func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, records string
 			a.ui.warning("ending gpg-agent: %v", err)
 		}
 	}
-	environ := withRecords(p.environ, records)
+	environ := withEvents(p.environ, events)
 	if _, err := home.SetUp(ctx, gnupghome.Options{Bridge: p.bridge, Environ: environ, Keys: []gnupghome.Key{p.key}}); err != nil {
 		return nil, nil, gpgHints(err) // it has cleaned up
 	}

@@ -49,6 +49,9 @@ type Config struct {
 	Log      Log
 	Timeouts Timeouts
 
+	// Events is the file to which signatures and failures are appended (package event); empty: none.
+	Events string
+
 	// MaxParallel bounds the signatures under way at the same time, 1 to 64.
 	MaxParallel int
 	// Description is filed with each signing request; empty: the client's own.
@@ -78,10 +81,6 @@ type Log struct {
 	ConsoleStream string // "stderr" or "stdout"
 	FileLevel     logging.Level
 	FileDirectory string // empty: no file
-
-	// RecordDirectory is for a second file, of level info, which signkit sign reads; empty: none.
-	// It alone sets it (RecordDirectoryVariable): it is no setting for people.
-	RecordDirectory string
 }
 
 // Timeouts bound the calls to the service.

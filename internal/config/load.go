@@ -26,7 +26,6 @@ func Load(environ []string, dir string) (*Config, error) {
 	for _, s := range settings() {
 		l.load(&s)
 	}
-	l.config.Log.RecordDirectory = l.env[RecordDirectoryVariable]
 	l.config.CI = readCI(l.env)
 	l.config.warnings = append(l.config.warnings, unknownVariables(environ)...)
 	return l.config, errors.Join(l.problems...)

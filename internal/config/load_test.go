@@ -98,6 +98,7 @@ var samples = map[string]struct {
 	"SIGNKIT_DESCRIPTION":  {"nightly build", func(c *config.Config) any { return c.Description }, "nightly build"},
 	"SIGNKIT_SIGN_ROUTE":   {"sign-hash", func(c *config.Config) any { return c.SignRoute }, "sign-hash"},
 	"SIGNKIT_AGENT":        {"/run/agent", func(c *config.Config) any { return c.Agent }, "/run/agent"},
+	"SIGNKIT_EVENTS":       {"/run/events", func(c *config.Config) any { return c.Events }, "/run/events"},
 	"SSL_CERT_FILE":        {"/roots.pem", func(c *config.Config) any { return c.SSLCertFile }, "/roots.pem"},
 	"SSL_CERT_DIR":         {"/a:/b", func(c *config.Config) any { return c.SSLCertDir }, "/a:/b"},
 	"HttpRequestTimeoutInSeconds": {"0.25",

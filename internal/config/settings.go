@@ -29,8 +29,8 @@ const (
 	tokenFileVariable  = "SIGNPATH_API_TOKEN_FILE"
 	// AgentVariable sets Config.Agent.
 	AgentVariable = "SIGNKIT_AGENT"
-	// RecordDirectoryVariable sets Log.RecordDirectory, an absolute path.
-	RecordDirectoryVariable = "SIGNKIT_RECORD_DIRECTORY"
+	// EventsVariable sets Config.Events.
+	EventsVariable = "SIGNKIT_EVENTS"
 )
 
 // Canonical names that other code refers to.
@@ -93,6 +93,9 @@ func settings() []setting {
 		{names("Log.File.Directory"), names("SIGNPATH_LOG_FILE_DIRECTORY"), "",
 			"folder of `SignPath.CryptoProviders.<Interface>.txt`, created if missing; if unset, no log file is written",
 			path(func(c *Config) *string { return &c.Log.FileDirectory })},
+		{nil, names(EventsVariable), "",
+			"file, or named pipe, to which each signature and failure is appended as a line of JSON ([fields](json.md))",
+			path(func(c *Config) *string { return &c.Events })},
 		{names("HttpRequestTimeoutInSeconds", "Timeouts.HttpRequest"),
 			names("SIGNPATH_HTTP_REQUEST_TIMEOUT_IN_SECONDS", "SIGNPATH_TIMEOUTS_HTTP_REQUEST"), "30",
 			"seconds that one attempt at a request may take",
@@ -181,7 +184,7 @@ func ignoredVariables() []string {
 // EnvironmentNames lists, sorted, every environment variable that has an effect on Load:
 // the exact names, and nothing that is only warned about.
 func EnvironmentNames() []string {
-	list := []string{configFileVariable, tokenFileVariable, RecordDirectoryVariable}
+	list := []string{configFileVariable, tokenFileVariable}
 	for _, s := range settings() {
 		list = append(list, s.env...)
 	}

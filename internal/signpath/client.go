@@ -27,6 +27,7 @@ import (
 
 	"signkit/internal/caller"
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/logging"
 	"signkit/internal/version"
 )
@@ -37,6 +38,7 @@ type Options struct {
 	Redactor  *logging.Redactor     // gets the token and proxy passwords; nil: one of its own
 	Process   func() caller.Process // who asks for a signature; nil: not recorded
 	UserAgent string                // "" is "signkit/VERSION (linux; amd64)"
+	Record    event.Recorder        // gets each signature and each failure to sign; nil: nobody does
 
 	// Dial opens every connection, to a proxy too; nil: as net.Dialer does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -54,6 +56,7 @@ type Client struct {
 	redactor *logging.Redactor
 	process  func() caller.Process
 	agent    string
+	record   event.Recorder
 
 	root      string // {ApiUrl}/v1/{OrganizationId}
 	proxy     *url.URL
@@ -84,7 +87,7 @@ func New(cfg *config.Config, o Options) (*Client, error) {
 	if cfg.Agent != "" {
 		cfg, o = throughAgent(cfg, o)
 	}
-	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, turns: newTurns(), parallel: make(chan struct{}, cfg.MaxParallel),
+	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, record: o.Record, turns: newTurns(), parallel: make(chan struct{}, cfg.MaxParallel),
 		now: o.now, sleep: o.sleep, rand: o.rand}
 	c.setDefaults()
 	api, err := url.Parse(cfg.APIURL)

@@ -96,11 +96,12 @@ type Signed struct {
 
 // Submit is SignContext for those who keep a record.
 func (k *Key) Submit(ctx context.Context, digest []byte, opts crypto.SignerOpts) (*Signed, error) {
+	began := k.client.now()
 	signed, err := k.sign(ctx, digest, opts)
 	if err != nil {
-		return nil, fmt.Errorf("signing with %s: %w", k.client.clean(k.ID(), 200), err)
+		err = fmt.Errorf("signing with %s: %w", k.client.clean(k.ID(), 200), err)
 	}
-	return signed, nil
+	return signed, k.recorded(ctx, digest, began, signed, err)
 }
 
 func (k *Key) sign(ctx context.Context, digest []byte, opts crypto.SignerOpts) (*Signed, error) {

@@ -5,7 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"time"
 
+	"signkit/internal/event"
+	"signkit/internal/signpath"
 	"signkit/pkcs11/wire"
 )
 
@@ -81,11 +84,24 @@ func (t *Token) report(ctx context.Context, name string, rv Error, err error) {
 	var f *failure
 	if errors.As(err, &f) && !errors.Is(err, context.Canceled) {
 		t.log.Error(f.Error(), "call", name, "result", rv.Error())
+		t.recordFailure(ctx, f)
 		return
 	}
 	if t.log.Enabled(ctx, slog.LevelDebug) {
 		t.log.Debug(name, "result", rv.Error())
 	}
+}
+
+func (t *Token) recordFailure(ctx context.Context, err error) {
+	if t.record == nil || event.IsTold(err) {
+		return
+	}
+	e := event.Event{Time: time.Now().UTC(), Caller: signpath.Caller(ctx)}
+	signpath.Fail(&e, err)
+	if t.configErr != nil && errors.Is(err, t.configErr) {
+		e.Kind = event.Settings
+	}
+	t.record(e)
 }
 
 func (t *Token) callCheckSession(r *request) (result, error) {

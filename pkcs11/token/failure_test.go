@@ -91,6 +91,9 @@ func TestRefusedTokenAtLogin(t *testing.T) {
 		if log.errors() != 1 || !strings.Contains(log.String(), "check SIGNPATH_API_TOKEN") {
 			t.Errorf("%d: not one record with the hint:\n%s", status, log)
 		}
+		if len(b.events) != 1 || b.events[0].Hint != "check SIGNPATH_API_TOKEN" || b.events[0].Kind == "" {
+			t.Errorf("%d: recorded %+v", status, b.events)
+		}
 		b.source.fail = nil
 		b.expect(t, ckrOK, wire.Login, session, ckuUser, []byte("CONFIG"))
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"signkit/internal/config"
+	"signkit/internal/event"
 )
 
 // The tests' organization and token. The token must never show in a record.
@@ -150,6 +151,9 @@ type bench struct {
 	source *fakeSource
 	log    *bytes.Buffer
 	root   *x509.Certificate
+
+	mu     sync.Mutex
+	events []event.Event
 }
 
 func (b *bench) key(id string) *fakeKey {
@@ -177,6 +181,11 @@ func newBench(t testing.TB, environment ...string) *bench {
 		b.source.keys = append(b.source.keys, &fakeKey{id: "demo/" + slug, private: private})
 	}
 	b.Token = New(Options{
+		Record: func(e event.Event) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.events = append(b.events, e)
+		},
 		Config: cfg, ConfigError: err, Logger: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Connect: func(*config.Config) (Source, error) { return b.source, nil },
 	})

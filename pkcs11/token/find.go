@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"slices"
+	"time"
 
+	"signkit/internal/event"
+	"signkit/internal/signpath"
 	"signkit/pkcs11/wire"
 )
 
@@ -71,7 +74,7 @@ func (t *Token) find(ctx context.Context, template []wire.Attribute) ([]uint64, 
 	}
 	handles := ring.matching(template, loggedIn)
 	if len(handles) == 0 && loggedIn {
-		t.explainNothing(ring, &s, wanted, nameable)
+		t.explainNothing(ctx, ring, &s, wanted, nameable)
 	}
 	return handles, nil
 }
@@ -111,7 +114,7 @@ func (t *Token) loadIssuers(ctx context.Context, ring *keyring, subject []byte) 
 // where nothing at all is there. A search for a public key or a certificate is
 // explained where it names a policy that is not there: some tools look for
 // those first. A policy that has no certificate is no mistake.
-func (t *Token) explainNothing(ring *keyring, s *search, wanted name, nameable bool) {
+func (t *Token) explainNothing(ctx context.Context, ring *keyring, s *search, wanted name, nameable bool) {
 	if s.hasClass && s.class != ckoPrivateKey && (!nameable || !wanted.one() || ring.hasKey(wanted)) {
 		return
 	}
@@ -124,12 +127,23 @@ func (t *Token) explainNothing(ring *keyring, s *search, wanted name, nameable b
 	}
 	switch {
 	case !nameable:
-		t.log.Error("no such key: a key is named PROJECT/POLICY", "asked", s.names[0])
+		t.noKey(ctx, s.names[0], "no such key: a key is named PROJECT/POLICY")
 	case !wanted.one():
-		t.log.Error("no key: the token's user may submit to no signing policy; check the policies' submitters", "shown", limit.String())
+		t.noKey(ctx, "", "no key: the token's user may submit to no signing policy; check the policies' submitters", "shown", limit.String())
 	case !limit.covers(wanted):
-		t.log.Error("no such key: SIGNPATH_PROJECT_SLUG and SIGNPATH_SIGNING_POLICY_SLUG show another one only", "asked", wanted.String(), "shown", limit.String())
+		t.noKey(ctx, wanted.String(), "no such key: SIGNPATH_PROJECT_SLUG and SIGNPATH_SIGNING_POLICY_SLUG show another one only", "shown", limit.String())
 	default:
-		t.log.Error("no such key: the token's user may submit to no such signing policy; check both slugs and the policy's submitters", "asked", wanted.String())
+		t.noKey(ctx, wanted.String(), "no such key: the token's user may submit to no such signing policy; check both slugs and the policy's submitters")
+	}
+}
+
+// noKey says it to people and to programs. asked is the name that was looked for, if one was.
+func (t *Token) noKey(ctx context.Context, asked, text string, more ...any) {
+	if asked != "" {
+		more = append([]any{"asked", asked}, more...)
+	}
+	t.log.Error(text, more...)
+	if t.record != nil {
+		t.record(event.Event{Time: time.Now().UTC(), Key: asked, Error: text, Kind: event.NoSuchPolicy, Caller: signpath.Caller(ctx)})
 	}
 }

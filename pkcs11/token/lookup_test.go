@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"signkit/internal/signpath"
+	"signkit/internal/event"
 	"signkit/pkcs11/wire"
 )
 
@@ -216,6 +217,9 @@ func TestMissingKeyIsExplained(t *testing.T) {
 			}
 			if want := min(1, len(test.want)); log.errors() != want || !strings.Contains(log.String(), test.want) {
 				t.Errorf("%d errors, want %d with %q:\n%s", log.errors(), want, test.want, log)
+			}
+			if want := min(1, len(test.want)); len(b.events) != want || want == 1 && b.events[0].Kind != event.NoSuchPolicy {
+				t.Errorf("recorded %+v, want %d", b.events, want)
 			}
 		})
 	}

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 
 	"signkit/internal/config"
+	"signkit/internal/event"
 	"signkit/internal/signpath"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 	Connect func(*config.Config) (Source, error)
 	// SettingsOnly refuses PINs with credentials: those of the settings are all that there is.
 	SettingsOnly bool
+	// Record gets what keeps a tool from signing, unless it comes from a key, whose source records that; nil: nobody does.
+	Record event.Recorder
 }
 
 // Token is the state of one host process: login, sessions and objects.
@@ -41,7 +44,8 @@ type Token struct {
 	configErr error
 	log       *slog.Logger
 	connect   func(*config.Config) (Source, error)
-	only      bool   // Options.SettingsOnly
+	only      bool // Options.SettingsOnly
+	record    event.Recorder
 	epoch     uint64 // before the first handle, so that handles of an earlier start are invalid
 	handles   atomic.Uint64
 
@@ -63,7 +67,7 @@ func New(o Options) *Token {
 		panic(err) // documented never to happen
 	}
 	return &Token{
-		cfg: o.Config, configErr: o.ConfigError, log: o.Logger, connect: o.Connect, only: o.SettingsOnly,
+		cfg: o.Config, configErr: o.ConfigError, log: o.Logger, connect: o.Connect, only: o.SettingsOnly, record: o.Record,
 		epoch:    uint64(binary.NativeEndian.Uint32(random[:])&0x3FFFFFFF) << 32,
 		sessions: map[uint64]*session{}, rings: map[credentials]*keyring{},
 	}
