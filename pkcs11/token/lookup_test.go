@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"signkit/internal/signpath"
 	"signkit/internal/event"
+	"signkit/internal/signpath"
 	"signkit/pkcs11/wire"
 )
 
