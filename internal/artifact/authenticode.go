@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -190,27 +189,15 @@ func osslsigncodeKnows(ctx context.Context, environ []string, path string) error
 
 // authenticodeSigners are those of the signatures in a file, nested ones among them.
 func (v verification) authenticodeSigners(ctx context.Context, file string) ([]signer, error) {
-	data, err := v.embeddedSignature(ctx, file)
-	if err != nil {
-		return nil, err
-	}
-	return cmsSigners(data), nil
-}
-
-// embeddedSignature is what osslsigncode takes out of a file: PEM.
-func (v verification) embeddedSignature(ctx context.Context, file string) ([]byte, error) {
 	if err := osslsigncodeKnows(ctx, v.environment(), file); err != nil {
 		return nil, err
 	}
-	path := v.path("signature.pem")
-	output, err := run(ctx, v.environment(), "", "osslsigncode", "extract-signature", "-pem", "-in", file, "-out", path)
-	if isUnsigned(output) {
-		return nil, ErrUnsigned
+	signatures, err := embeddedSignatures(file)
+	var found []signer
+	for _, signature := range signatures {
+		found = append(found, cmsSigners(signature)...)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
+	return found, err
 }
 
 // isUnsigned knows the words of osslsigncode for a file without a signature.
@@ -233,50 +220,17 @@ func authenticodeHoldsOne(_ verification, _ context.Context, path string) (strin
 	return "only PE files hold several Authenticode signatures", nil
 }
 
-// checkAuthenticode reads the structure of those formats of which a digest leaves something out.
-func checkAuthenticode(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	head := make([]byte, 0x40)
-	n, err := io.ReadFull(file, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	c := &candidate{head: head[:n]}
-	switch {
-	case isPE(file, head[:n]):
-		return checkPE(file, info.Size())
-	case c.hasMagic(cabMagic):
-		return checkCAB(file, info.Size())
-	case c.hasMagic(msiMagic):
-		return checkMSI(file, info.Size())
-	case slices.Contains(scriptEndings, strings.ToLower(filepath.Ext(path))):
-		return checkScript(path)
-	}
-	return nil
-}
-
 func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) error {
 	if err := osslsigncodeKnows(ctx, v.environment(), file); err != nil {
 		return err
 	}
-	if err := checkAuthenticode(file); err != nil {
+	signatures, err := embeddedSignatures(file)
+	if err != nil {
 		return err
 	}
 	var brought []*x509.Certificate
-	if v.Roots == "" && len(v.Chain) > 0 {
-		signature, err := v.embeddedSignature(ctx, file)
-		if err != nil {
-			return err
-		}
-		brought = cmsCertificates(signature)
+	for _, signature := range signatures {
+		brought = append(brought, cmsCertificates(signature)...)
 	}
 	roots, err := v.roots(brought)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"io"
 )
 
-// checkCAB reads the header of a cabinet ("Microsoft Cabinet Format", CFHEADER; Authenticode keeps the
+// cabSignature reads the header of a cabinet ("Microsoft Cabinet Format", CFHEADER; Authenticode keeps the
 // place of its signature in the reserved field): the signature begins where the cabinet ends, and
 // ends the file.
-func checkCAB(file io.ReaderAt, size int64) error {
+func cabSignature(file io.ReaderAt, size int64) ([]byte, error) {
 	const (
 		partOfSet      = 1 | 2 // flags: another cabinet comes before this one, or behind it
 		reservePresent = 4     // a flag
@@ -18,27 +18,27 @@ func checkCAB(file io.ReaderAt, size int64) error {
 	)
 	header := make([]byte, 60)
 	if _, err := file.ReadAt(header, 0); err != nil {
-		return fmt.Errorf("reading the cabinet's header: %w", err)
+		return nil, fmt.Errorf("reading the cabinet's header: %w", err)
 	}
 	flags, reserved := binary.LittleEndian.Uint16(header[30:]), binary.LittleEndian.Uint16(header[36:])
 	if flags&reservePresent == 0 || reserved != reserveSize {
-		return ErrUnsigned
+		return nil, ErrUnsigned
 	}
 	// The digest leaves out the cabinet's number in a set, and these four octets of the field.
 	if flags&partOfSet == 0 && !isZero(header[34:36]) || !isZero(header[52:56]) {
-		return errors.New("the cabinet has octets in its header that no signature covers")
+		return nil, errors.New("the cabinet has octets in its header that no signature covers")
 	}
 	cabinet := int64(binary.LittleEndian.Uint32(header[8:]))
 	at, length := int64(binary.LittleEndian.Uint32(header[44:])), int64(binary.LittleEndian.Uint32(header[48:]))
 	if length == 0 {
-		return ErrUnsigned
+		return nil, ErrUnsigned
 	}
 	if at != cabinet || at+length != size {
-		return errors.New("the cabinet has octets beside its signature that none covers")
+		return nil, errors.New("the cabinet has octets beside its signature that none covers")
 	}
-	signature := make([]byte, length)
-	if _, err := file.ReadAt(signature, at); err != nil {
-		return fmt.Errorf("reading the signature: %w", err)
+	signature, err := readSignature(file, at, length)
+	if err != nil {
+		return nil, err
 	}
-	return checkPadded(signature)
+	return withoutPadding(signature)
 }

@@ -6,25 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf16"
 )
 
-// checkMSI reads an installer, which is a compound file ([MS-CFB]), as far as its streams go: each of
+// msiSignature reads an installer, which is a compound file ([MS-CFB]), as far as its streams go: each of
 // its sectors belongs to exactly one of them or to the file's own tables, and whatever belongs to
 // nothing is zeros. Authenticode's digest covers what the streams say alone, so that anything could
 // stand beside them; some readers begin at a file's end. The rest of a stream's last sector stays
 // unread: Windows leaves there what its memory held.
-func checkMSI(file io.ReaderAt, size int64) error {
+func msiSignature(file io.ReaderAt, size int64) ([]byte, error) {
 	c, err := openCompound(file, size)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.readTable(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.readDirectory(); err != nil {
-		return err
+		return nil, err
 	}
-	return c.checkRest()
+	if err := c.checkRest(); err != nil {
+		return nil, err
+	}
+	if c.signature == nil {
+		return nil, ErrUnsigned
+	}
+	return withoutPadding(c.signature)
 }
 
 // Entries of an allocation table ([MS-CFB], section 2.1).
@@ -39,6 +46,8 @@ const (
 	cfbMiniCutoff = 4096 // shorter streams are in mini sectors
 	cfbEntry      = 128  // octets of the directory for each stream
 	cfbNone       = 0xffffffff
+
+	cfbSignature = "\x05DigitalSignature" // the stream of an installer with its signature
 )
 
 var (
@@ -57,6 +66,8 @@ type compound struct {
 	sectors allocation
 	mini    allocation // within the stream of the root, of which it is a part
 	stream  []uint32   // sectors of the root's stream
+
+	signature []byte // of the stream that has it; nil: there is none
 }
 
 // allocation is a table of sectors, each of which names the next one of its stream.
@@ -204,6 +215,7 @@ func (c *compound) readTable() error {
 
 // directoryEntry is a part of an entry of the directory ([MS-CFB], section 2.6.1).
 type directoryEntry struct {
+	name               string
 	kind               byte
 	left, right, child uint32
 	first              uint32
@@ -275,8 +287,12 @@ func (c *compound) entry(data []byte) (directoryEntry, error) {
 	if length > 64 || length < 2 || length%2 != 0 || !isZero(data[length-2:64]) {
 		return directoryEntry{}, errMSIDirectory
 	}
+	units := make([]uint16, length/2-1)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(data[2*i:])
+	}
 	entry := directoryEntry{
-		kind: data[66],
+		name: string(utf16.Decode(units)), kind: data[66],
 		left: binary.LittleEndian.Uint32(data[68:]), right: binary.LittleEndian.Uint32(data[72:]), child: binary.LittleEndian.Uint32(data[76:]),
 		first: binary.LittleEndian.Uint32(data[116:]), size: int64(binary.LittleEndian.Uint32(data[120:])),
 	}
@@ -307,12 +323,26 @@ func (c *compound) streamOf(entry directoryEntry) error {
 	case entry.size == 0:
 		return nil
 	}
-	table, unit := &c.sectors, c.sector
+	table, unit, at := &c.sectors, c.sector, c.at
 	if entry.size < cfbMiniCutoff {
-		table, unit = &c.mini, cfbMiniSector
+		table, unit, at = &c.mini, cfbMiniSector, c.miniAt
 	}
-	_, err := table.chain(entry.first, unitsOf(entry.size, unit))
-	return err
+	chain, err := table.chain(entry.first, unitsOf(entry.size, unit))
+	if err != nil || entry.name != cfbSignature {
+		return err
+	}
+	if c.signature != nil || entry.size > mostSignature {
+		return errors.New("the installer has several signatures, or a very large one")
+	}
+	for _, number := range chain {
+		part, err := c.read(at(number), unit)
+		if err != nil {
+			return err
+		}
+		c.signature = append(c.signature, part...)
+	}
+	c.signature = c.signature[:entry.size]
+	return nil
 }
 
 // miniAt is where a mini sector begins.

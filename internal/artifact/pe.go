@@ -1,7 +1,6 @@
 package artifact
 
 import (
-	"bytes"
 	"encoding/asn1"
 	"encoding/binary"
 	"errors"
@@ -9,52 +8,55 @@ import (
 	"io"
 )
 
-// checkPE reads the attribute certificate table of a PE file (PE format, "The Attribute Certificate
+// peSignatures reads the attribute certificate table of a PE file (PE format, "The Attribute Certificate
 // Table"): each entry holds one CMS structure and padding, and the table ends the file. Authenticode's
 // digest leaves the table out, whatever else it holds.
-func checkPE(file io.ReaderAt, fileSize int64) error {
+func peSignatures(file io.ReaderAt, fileSize int64) ([][]byte, error) {
 	offset, size, err := certificateTable(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if size == 0 {
-		return ErrUnsigned
+		return nil, ErrUnsigned
 	}
 	if offset+size != fileSize {
-		return errors.New("the program has octets behind its signatures that none covers")
+		return nil, errors.New("the program has octets behind its signatures that none covers")
 	}
-	table := make([]byte, size)
-	if _, err := file.ReadAt(table, offset); err != nil {
-		return fmt.Errorf("reading the signatures: %w", err)
+	table, err := readSignature(file, offset, size)
+	if err != nil {
+		return nil, err
 	}
+	var signatures [][]byte
 	for len(table) > 0 {
 		if len(table) < 8 {
-			return errors.New("the table of signatures is damaged")
+			return nil, errors.New("the table of signatures is damaged")
 		}
 		length := int(binary.LittleEndian.Uint32(table))
 		padded := (length + 7) &^ 7
 		if length < 8 || padded > len(table) {
-			return errors.New("the table of signatures is damaged")
+			return nil, errors.New("the table of signatures is damaged")
 		}
-		if err := checkPadded(table[8:padded]); err != nil {
-			return err
+		signature, err := withoutPadding(table[8:padded])
+		if err != nil {
+			return nil, err
 		}
+		signatures = append(signatures, signature)
 		table = table[padded:]
 	}
-	return nil
+	return signatures, nil
 }
 
-// checkPadded takes one DER structure and up to seven zeros behind it, with which signatures are aligned.
-func checkPadded(data []byte) error {
+// withoutPadding takes one DER structure and up to seven zeros behind it, with which signatures are aligned.
+func withoutPadding(data []byte) ([]byte, error) {
 	var signature asn1.RawValue
 	rest, err := asn1.Unmarshal(data, &signature)
 	if err != nil {
-		return fmt.Errorf("reading a signature: %w", err)
+		return nil, fmt.Errorf("reading a signature: %w", err)
 	}
-	if len(rest) > 7 || len(bytes.Trim(rest, "\x00")) > 0 {
-		return errors.New("there are octets beside the signature that none covers")
+	if len(rest) > 7 || !isZero(rest) {
+		return nil, errors.New("there are octets beside the signature that none covers")
 	}
-	return nil
+	return signature.FullBytes, nil
 }
 
 // certificateTable is where the optional header says that the table stands; the size is 0 where

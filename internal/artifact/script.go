@@ -1,8 +1,10 @@
 package artifact
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -16,19 +18,22 @@ var scriptBlock = regexp.MustCompile(`^(?:# SIG # Begin signature block\r\n(?:# 
 	`|/\* SIG # Begin signature block \*/\r\n(?:/\* [A-Za-z0-9+/=]+ \*/\r\n)+/\* SIG # End signature block \*/` +
 	`|// SIG // Begin signature block\r\n(?:// SIG // [A-Za-z0-9+/=]+\r\n)+// SIG // End signature block)(?:\r\n)?$`)
 
+// scriptLine is one between the block's first and last.
+var scriptLine = regexp.MustCompile(`(?m)^(?:#|<!--|/\*|// SIG //) ([A-Za-z0-9+/=]+)(?: -->| \*/)?\r$`)
+
 // scriptMarker begins the block, in a comment of whatever language.
 var scriptMarker = regexp.MustCompile(`SIG (?:#|//) Begin signature block`)
 
-// checkScript reads the structure of a signed script: one signature block, at its end.
-func checkScript(path string) error {
+// scriptSignature reads a signed script, which has one signature block, at its end.
+func scriptSignature(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text := string(data)
 	if strings.HasPrefix(text, "\xff\xfe") {
 		if len(data)%2 == 1 {
-			return errors.New("the script ends in half a character that no signature covers")
+			return nil, errors.New("the script ends in half a character that no signature covers")
 		}
 		units := make([]uint16, (len(data)-2)/2)
 		for i := range units {
@@ -38,12 +43,20 @@ func checkScript(path string) error {
 	}
 	marker := scriptMarker.FindStringIndex(text)
 	if marker == nil {
-		return ErrUnsigned
+		return nil, ErrUnsigned
 	}
 	at := strings.LastIndex(text[:marker[0]], "\n") + 1 // the marker's line
 	// The digest ends before the line end in front of the block, whatever that is.
 	if !scriptBlock.MatchString(text[at:]) || at > 0 && !strings.HasSuffix(text[:at], "\r\n") {
-		return errors.New("the script has something in or behind its signature block that no signature covers")
+		return nil, errors.New("the script has something in or behind its signature block that no signature covers")
 	}
-	return nil
+	var encoded strings.Builder
+	for _, line := range scriptLine.FindAllStringSubmatch(text[at:], -1) {
+		encoded.WriteString(line[1])
+	}
+	signature, err := base64.StdEncoding.DecodeString(encoded.String())
+	if err != nil {
+		return nil, fmt.Errorf("reading the script's signature: %w", err)
+	}
+	return signature, nil
 }

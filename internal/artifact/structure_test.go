@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -178,7 +179,7 @@ func TestProgramEndsWithItsSignatures(t *testing.T) {
 		{"an entry longer than the table", program(join(der, zeros[:6]), 16, 24), "damaged", true},
 		{"no DER", program([]byte("nonsense"), 16, 16), "reading a signature", false},
 		{"a table that begins behind the end", program(nil, 16, 16), "behind its signatures", false},
-	}, "app.exe", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.exe", string(content))) })
+	}, "app.exe", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return placeOfSignatures(t, "app.exe", content) })
 }
 
 // TestCabinetEndsWithItsSignature.
@@ -210,7 +211,7 @@ func TestCabinetEndsWithItsSignature(t *testing.T) {
 		{"a number in a set", set(34, 1), "", false},
 		{"octets in the field", set(52, 0), "in its header", true},
 		{"octets at the field's end of a set", set(55, 2), "in its header", true},
-	}, "app.cab", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.cab", string(content))) })
+	}, "app.cab", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return placeOfSignatures(t, "app.cab", content) })
 }
 
 // TestInstallerIsItsStreams: what belongs to none is empty.
@@ -270,7 +271,7 @@ func TestInstallerIsItsStreams(t *testing.T) {
 	for _, test := range tests {
 		structures = append(structures, structure{test.name, test.change(bytes.Clone(whole)), test.want, false})
 	}
-	checkAll(t, structures, func(content []byte) error { return checkAuthenticode(textFile(t, "app.msi", string(content))) })
+	checkAll(t, structures, func(content []byte) error { return unlessUnsigned(placeOfSignatures(t, "app.msi", content)) })
 }
 
 // smallInstaller has two streams, one of them in the mini sectors 0 and 1 of four, the other in sectors 4 to 11.
@@ -308,7 +309,7 @@ func smallInstaller() []byte {
 // TestScriptEndsWithItsSignatureBlock.
 func TestScriptEndsWithItsSignatureBlock(t *testing.T) {
 	const begin, end = "# SIG # Begin signature block\r\n", "# SIG # End signature block\r\n"
-	const script = "Write-Output 1\r\n\r\n" + begin + "# MIIB+/=\r\n# AAAA\r\n" + end
+	const script = "Write-Output 1\r\n\r\n" + begin + "# MIIB\r\n# AA+/AA==\r\n" + end
 	utf16LE := "\xff\xfe"
 	for _, c := range []byte(script) {
 		utf16LE += string(rune(c)) + "\x00"
@@ -321,14 +322,14 @@ func TestScriptEndsWithItsSignatureBlock(t *testing.T) {
 		{"UTF-16", []byte(utf16LE), "", false},
 		{"unsigned", []byte("Write-Output 1\r\n"), ErrUnsigned.Error(), false},
 		{"a line behind", []byte(script + "Write-Output 2\r\n"), "in or behind", false},
-		{"a line in it", []byte(strings.Replace(script, "# AAAA", "Write-Output 2", 1)), "in or behind", false},
+		{"a line in it", []byte(strings.Replace(script, "# AA+/AA==", "Write-Output 2", 1)), "in or behind", false},
 		{"another block", []byte(script + script), "in or behind", false},
 		{"no end", []byte(strings.TrimSuffix(script, end)), "in or behind", false},
 		{"no line before it", []byte(script[strings.Index(script, begin):]), "", false},
 		{"another octet before it", []byte(strings.Replace(script, "\r\n"+begin, ";\n"+begin, 1)), "in or behind", true},
 		{"half a character behind", []byte(utf16LE + "x"), "half a character", false},
 		{"other line ends", []byte(strings.ReplaceAll(script, "\r\n", "\n")), "in or behind", true},
-	}, "app.ps1", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return checkAuthenticode(textFile(t, "app.ps1", string(content))) })
+	}, "app.ps1", "behind or beside its signature", osslsigncodeSample, func(content []byte) error { return placeOfSignatures(t, "app.ps1", content) })
 }
 
 // TestScriptsOfOtherLanguagesEndSo, too: the blocks are as osslsigncode 2.9 and 2.14 write them.
@@ -342,7 +343,7 @@ func TestScriptsOfOtherLanguagesEndSo(t *testing.T) {
 		{"of management, a line behind", []byte(management + "x\r\n"), "in or behind", false},
 		{"JavaScript", []byte(javaScript), "", false},
 		{"JavaScript, a line in it", []byte(strings.Replace(javaScript, "// SIG // AAAA", "x", 1)), "in or behind", false},
-	}, func(content []byte) error { return checkAuthenticode(textFile(t, "app.js", string(content))) })
+	}, func(content []byte) error { return placeOfSignatures(t, "app.js", content) })
 }
 
 // TestDebMembersAreWhatTheirNamesSay: a signature covers the members' contents one behind the other.
@@ -467,4 +468,50 @@ func TestOneOfSeveralSignersIsNamed(t *testing.T) {
 		verdicts[i].want = "BAD signature"
 	}
 	judge(t, Plain, file, verdicts)
+}
+
+// placeOfSignatures is what is amiss with the place of the signatures in a file.
+func placeOfSignatures(t *testing.T, name string, content []byte) error {
+	_, err := embeddedSignatures(textFile(t, name, string(content)))
+	return err
+}
+
+// unlessUnsigned is for what is read as a whole whether it is signed or not.
+func unlessUnsigned(err error) error {
+	if errors.Is(err, ErrUnsigned) {
+		return nil
+	}
+	return err
+}
+
+// TestSignaturesAreReadWithoutATool: a file that is about to be signed may come from anybody, and so may what it holds.
+func TestSignaturesAreReadWithoutATool(t *testing.T) {
+	need(t, "osslsigncode", "openssl")
+	installer, err := os.ReadFile("../../tests/integration/testdata/tiny.msi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendor := issue(t, "Vendor", issue(t, "Vendor Root", nil, nil), nil)
+	var files []string
+	for name, content := range map[string]string{"app.exe": string(smallProgram()), "app.msi": string(installer), "app.cab": cabinet()} {
+		file := textFile(t, name, content)
+		vendor.foreignX509(t, Authenticode, file)
+		files = append(files, file)
+	}
+	bin := t.TempDir() // an osslsigncode that tells its version and does nothing else
+	tool := "#!/bin/sh\ncase $1 in --version) echo 'osslsigncode 2.5, using:' ;; *) exit 1 ;; esac\n"
+	if err := os.WriteFile(filepath.Join(bin, "osslsigncode"), []byte(tool), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	verifier := &Verifier{Environ: os.Environ()}
+	if version, err := osslsigncodeVersion(deadline(t), verifier.Environ); err != nil || version != (release{2, 5}) {
+		t.Fatal(version, err)
+	}
+	for _, file := range files {
+		found, err := verifier.existing(deadline(t), Authenticode, file, "")
+		if err != nil || len(found) != 1 || !found[0].certificate.Equal(vendor.certificate) {
+			t.Errorf("%s: %v, %v", file, found, err)
+		}
+	}
 }
