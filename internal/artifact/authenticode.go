@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/smallstep/pkcs7"
 )
 
 var authenticodeFormat = format{
@@ -228,9 +230,22 @@ func (v verification) verifyAuthenticode(ctx context.Context, file, _ string) er
 	if err != nil {
 		return err
 	}
+	var blocks []*pkcs7.PKCS7
 	var brought []*x509.Certificate
 	for _, signature := range signatures {
-		brought = append(brought, cmsCertificates(signature)...)
+		blocks = append(blocks, cmsMessages(signature)...)
+	}
+	for _, block := range blocks {
+		brought = append(brought, block.Certificates...)
+	}
+	if v.Revocation != nil {
+		accepted, err := v.acceptedSigners(blocks)
+		if err != nil {
+			return err
+		}
+		if err := v.unrevoked(ctx, accepted, blocks); err != nil {
+			return err
+		}
 	}
 	roots, err := v.roots(brought)
 	if err != nil {

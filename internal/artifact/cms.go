@@ -76,6 +76,9 @@ func (v verification) verifyCMS(ctx context.Context, file, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := v.unrevoked(ctx, accepted, []*pkcs7.PKCS7{message}); err != nil {
+		return err
+	}
 	signers := v.path("signers.pem")
 	if err := os.WriteFile(signers, encodePEM(accepted), 0o600); err != nil {
 		return err

@@ -146,8 +146,8 @@ func openPGPFileSigners(data []byte) []signer {
 // oidNestedSignature is the attribute in which Authenticode has further signatures.
 const oidNestedSignature = "1.3.6.1.4.1.311.2.4.1"
 
-// cmsCertificates are what a signature and those that are nested in it bring.
-func cmsCertificates(data []byte) []*x509.Certificate {
+// cmsMessages are a CMS SignedData in DER or PEM and what Authenticode nests in it, as far as they can be read.
+func cmsMessages(data []byte) []*pkcs7.PKCS7 {
 	if block, _ := pem.Decode(data); block != nil {
 		data = block.Bytes
 	}
@@ -155,33 +155,25 @@ func cmsCertificates(data []byte) []*x509.Certificate {
 	if err != nil {
 		return nil
 	}
-	found := message.Certificates
+	found := []*pkcs7.PKCS7{message}
 	for _, info := range message.Signers {
 		for _, attribute := range info.UnauthenticatedAttributes {
 			if attribute.Type.String() == oidNestedSignature {
-				found = append(found, cmsCertificates(attribute.Value.Bytes)...)
+				found = append(found, cmsMessages(attribute.Value.Bytes)...)
 			}
 		}
 	}
 	return found
 }
 
-// cmsSigners are those of a CMS SignedData in DER or PEM, and of what Authenticode nests in it.
+// cmsSigners are those of cmsMessages.
 func cmsSigners(data []byte) []signer {
-	if block, _ := pem.Decode(data); block != nil {
-		data = block.Bytes
+	var found []signer
+	for _, message := range cmsMessages(data) {
+		found = append(found, certificateSigners(message)...)
 	}
-	message, err := pkcs7.Parse(data)
-	if err != nil {
+	if found == nil {
 		return []signer{{name: "somebody whose signature cannot be read"}}
-	}
-	found := certificateSigners(message)
-	for _, info := range message.Signers {
-		for _, attribute := range info.UnauthenticatedAttributes {
-			if attribute.Type.String() == oidNestedSignature {
-				found = append(found, cmsSigners(attribute.Value.Bytes)...)
-			}
-		}
 	}
 	return found
 }

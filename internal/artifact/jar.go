@@ -132,6 +132,9 @@ func (v verification) verifyJar(ctx context.Context, file, _ string) error {
 	if err != nil {
 		return err
 	}
+	if err := v.unrevoked(ctx, accepted, blocks); err != nil {
+		return err
+	}
 	if err := v.jarsigner(ctx, file, accepted, others); err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"signkit/internal/revocation"
 )
 
 // Verifier judges signatures with the tools' own verifiers and public material alone.
@@ -19,6 +21,7 @@ type Verifier struct {
 	Chain        []*x509.Certificate // the signer's certificates, leaf first; nil: any signer with a chain to Roots
 	SystemRoots  bool                // the machine's count where no Roots are named: of what was just signed here, with its time-stamp
 	TimeStamp    bool                // a time-stamp must be there where the format has room for one
+	Revocation   *revocation.Checker // asked about X.509 signers and their issuers; nil: revocation is not checked
 	Environ      []string
 	Cache        string        // folder for what is made once and serves for many files, one at a time; empty: nothing is kept
 	Limit        time.Duration // how long the tools may take for one file; 0: as long as they want

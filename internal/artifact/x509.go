@@ -93,17 +93,15 @@ func (v verification) roots(brought []*x509.Certificate) (string, error) {
 		}
 	}
 	for _, leaf := range v.leaf() {
-		for _, issuer := range slices.Concat(v.Chain[1:], brought) { // whose key has signed it, whoever brought it
-			if !bytes.Equal(leaf.RawIssuer, issuer.RawSubject) || leaf.CheckSignatureFrom(issuer) != nil {
-				continue
-			}
-			anchor, err := encodeTrusted(issuer)
-			if err != nil {
-				return "", err
-			}
-			trusted = append(trusted, anchor...)
-			break
+		issuer := issuerOf(leaf, slices.Concat(v.Chain[1:], brought)) // whoever brought it
+		if issuer == nil {
+			continue
 		}
+		anchor, err := encodeTrusted(issuer)
+		if err != nil {
+			return "", err
+		}
+		trusted = append(trusted, anchor...)
 	}
 	if len(trusted) == 0 {
 		return "", errNoRoot
@@ -234,6 +232,12 @@ func (v *Verifier) accepts(signer *x509.Certificate, issuers []*x509.Certificate
 	if signer.KeyUsage != 0 && signer.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageContentCommitment) == 0 {
 		return errors.New("the certificate is not for signatures")
 	}
+	_, err = chains(signer, roots, slices.Concat(issuers, v.Chain))
+	return err
+}
+
+// chains are those from a signer's certificate to one of roots, as of a time at which it was valid.
+func chains(signer *x509.Certificate, roots, issuers []*x509.Certificate) ([][]*x509.Certificate, error) {
 	options := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: time.Now(),
 		// Neither a web server's nor a client's.
@@ -245,11 +249,61 @@ func (v *Verifier) accepts(signer *x509.Certificate, issuers []*x509.Certificate
 	for _, root := range roots {
 		options.Roots.AddCert(root)
 	}
-	for _, issuer := range slices.Concat(issuers, v.Chain) {
+	for _, issuer := range issuers {
 		options.Intermediates.AddCert(issuer)
 	}
-	_, err = signer.Verify(options)
-	return err
+	return signer.Verify(options)
+}
+
+// unrevoked asks revocation lists about each accepted signer and those between it and a named root, or, where the
+// certificate alone was named, about that one. A verifier takes any of the signers, so each must count.
+func (v verification) unrevoked(ctx context.Context, accepted []*x509.Certificate, blocks []*pkcs7.PKCS7) error {
+	if v.Revocation == nil {
+		return nil
+	}
+	roots, err := v.namedRoots()
+	if err != nil {
+		return err
+	}
+	issuers := slices.Clone(v.Chain)
+	for _, block := range blocks {
+		issuers = append(issuers, block.Certificates...)
+	}
+	for _, signer := range accepted {
+		paths := [][]*x509.Certificate{{signer}}
+		switch {
+		case roots != nil:
+			if paths, err = chains(signer, roots, issuers); err != nil {
+				return err
+			}
+		case !isSelfIssued(signer):
+			issuer := issuerOf(signer, issuers)
+			if issuer == nil {
+				return fmt.Errorf("revocation of %q: its issuer's certificate is not there; add it to --certificate, behind the signer's", signer.Subject)
+			}
+			paths = [][]*x509.Certificate{{signer, issuer}}
+		}
+		for _, path := range paths {
+			if err = v.Revocation.Check(ctx, path); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issuerOf is the certificate whose key has signed another one; nil where it is not there.
+func issuerOf(certificate *x509.Certificate, known []*x509.Certificate) *x509.Certificate {
+	i := slices.IndexFunc(known, func(issuer *x509.Certificate) bool {
+		return bytes.Equal(certificate.RawIssuer, issuer.RawSubject) && certificate.CheckSignatureFrom(issuer) == nil
+	})
+	if i < 0 {
+		return nil
+	}
+	return known[i]
 }
 
 // subjects lists certificates for a person.

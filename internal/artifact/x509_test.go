@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
+
+	"signkit/internal/revocation"
 )
 
 // identity is a key with its certificate, and who issued it.
@@ -399,4 +401,47 @@ func TestAuthenticodeTakesTheNamedCertificate(t *testing.T) {
 		{"who issued it", named(ours, intermediate), ""},
 		{"the machine's roots", anybody(named(ours)), ""},
 	})
+}
+
+// TestRevokedSignersAreRefused in each format of X.509, where revocation is checked.
+func TestRevokedSignersAreRefused(t *testing.T) {
+	need(t, "osslsigncode", "openssl", "jarsigner")
+	root := issue(t, "Root", nil, func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCRLSign })
+	ours, revoked := issue(t, "Ours", root, nil), issue(t, "Revoked", root, nil)
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour),
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: revoked.certificate.SerialNumber, RevocationTime: time.Now()}},
+	}, root.certificate, root.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := textFile(t, "root.crl", string(der))
+	checker := func(files ...string) *revocation.Checker {
+		c, err := revocation.New(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for name, kind := range map[string]Kind{"app.exe": Authenticode, "app.jar": Jar, "data.bin": CMS} {
+		t.Run(string(kind), func(t *testing.T) {
+			for _, signer := range []*identity{ours, revoked} {
+				file := textFile(t, name, string(smallProgram()))
+				if kind == Jar {
+					file = jarFile(t, "one.txt")
+				}
+				signer.foreignX509(t, kind, file)
+				want := ""
+				if signer == revoked {
+					want = "revoked on"
+				}
+				judge(t, kind, file, []verdict{
+					{"not checked", &Verifier{Roots: rootsFile(t, root)}, ""},
+					{"checked", &Verifier{Roots: rootsFile(t, root), Revocation: checker(lists)}, want},
+					{"the certificate with its issuer", &Verifier{Chain: []*x509.Certificate{signer.certificate, root.certificate}, Revocation: checker(lists)}, want},
+					{"no list", &Verifier{Roots: rootsFile(t, root), Revocation: checker()}, "--crl FILE"},
+				})
+			}
+		})
+	}
 }

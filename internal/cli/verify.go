@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"signkit/internal/artifact"
+	"signkit/internal/revocation"
 )
 
 // verifyRequest is what verify was asked: the flags.
@@ -25,6 +26,8 @@ type verifyRequest struct {
 	timeout                              time.Duration
 	lists                                artifact.Lists
 	detached                             bool
+	checkRevocation                      bool
+	revocationLists                      []string
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -36,12 +39,16 @@ func newVerifyCommand(a *app) *cobra.Command {
 
 ` + judgeTable() + `
 Signatures are expected in the file or beside it, where signkit sign puts them. No credentials are
-needed and no request is made.
+needed, and nothing is asked of the signing service.
 
 OpenPGP signatures count only if made by a key in --public-key (signkit gpg export writes one) that is
 neither revoked nor expired. Other signatures must be made by --certificate, or by a certificate that
 chains to one in --root; what the machine trusts does not count. If no signer is named, the answer
-says who signed, and is not "verified". Revocation of certificates is not checked.
+says who signed, and is not "verified".
+
+Revocation of certificates is not checked, and the answer says so, unless --check-revocation or --crl
+is given: then the signer's certificate and those of its issuers must each be looked up in a current
+revocation list of --crl, or else of the address that the certificate names.
 
 Release, repomd.xml, .changes, .buildinfo, .dsc, and checksum lists (SHA256SUMS, app.sha256,
 checksums.txt …) are verified together with the files that they list; a list that cannot be read as a
@@ -66,6 +73,8 @@ a list that cannot be read, with a note.`,
 	flags.DurationVar(&r.timeout, "timeout", defaultToolLimit, "end tools that take longer than `DURATION` for a file")
 	flags.BoolVar(&r.cms, "cms", false, "verify FILE.p7s (CMS) for files without a format of their own")
 	ignoreMissingFlag(flags, &r.lists)
+	flags.BoolVar(&r.checkRevocation, "check-revocation", false, "look X.509 certificates up in revocation lists, downloaded where --crl has none")
+	flags.StringArrayVar(&r.revocationLists, "crl", nil, "a revocation list for --check-revocation is in `FILE` (PEM or DER); repeatable")
 	flags.BoolVar(&r.detached, "detached", false, "verify the signature beside each file, whatever its format: FILE.asc or, with --cms, FILE.p7s")
 	a.jsonFlag(cmd)
 	return cmd
@@ -129,6 +138,15 @@ func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verif
 		}
 		*input.kept = kept
 	}
+	if r.checksRevocation() {
+		lists := make([]string, 0, len(r.revocationLists))
+		for _, list := range r.revocationLists {
+			lists = append(lists, a.absolute(list))
+		}
+		if v.Revocation, err = revocation.New(lists); err != nil {
+			return nil, end, withCode(exitUsage, fmt.Errorf("--crl: %w", err))
+		}
+	}
 	if r.certificate == "" {
 		return v, end, nil
 	}
@@ -137,6 +155,10 @@ func (r *verifyRequest) verifier(ctx context.Context, a *app) (_ *artifact.Verif
 		return nil, end, withCode(exitUsage, fmt.Errorf("--certificate: %w", err))
 	}
 	return v, end, nil
+}
+
+func (r *verifyRequest) checksRevocation() bool {
+	return r.checkRevocation || len(r.revocationLists) > 0
 }
 
 // readCertificates returns the certificates of a PEM file: the signer's, and those that follow.
@@ -235,6 +257,9 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, args []string, 
 		err := v.Verify(ctx, job.Kind, job.File, folderOf(job.File))
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if err == nil && !job.Kind.UsesOpenPGP() && !r.checksRevocation() {
+			notes = append(notes, "revocation not checked")
 		}
 		row := verified{File: a.display(job.File), Kind: job.Kind, Verified: err == nil, Notes: notes}
 		if err != nil {
