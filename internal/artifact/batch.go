@@ -146,6 +146,11 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if folder == "" {
 		folder = filepath.Dir(file)
 	}
+	into, err := openFolder(folder)
+	if err != nil {
+		return false, err
+	}
+	defer into.Close()
 	before, err := readOriginal(ctx, file)
 	if err != nil {
 		return false, err
@@ -166,7 +171,7 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	}
 	if signer == nil {
 		if moves { // and not what another call left there
-			err = place(ctx, []Output{own}, before, folder)
+			err = place(ctx, []Output{own}, before, into)
 		}
 		result.note(note)
 		return true, errors.Join(err, describe(ctx, result, folder, moves))
@@ -192,7 +197,7 @@ func (b *Batch) sign(ctx context.Context, hand *Hand, result *Result) (skipped b
 	if err := hand.Verifier.Verify(ctx, kind, signed, work); err != nil {
 		return false, fmt.Errorf("verifying the new signature: %w", err)
 	}
-	if err := place(ctx, outputs, before, folder); err != nil {
+	if err := place(ctx, outputs, before, into); err != nil {
 		return false, err
 	}
 	result.note(note)

@@ -51,44 +51,72 @@ func (o *original) unchanged(ctx context.Context) error {
 	return nil
 }
 
-// place gives the results their names in the folder, each in one step: with what the original
-// allows to whom, and on the disk before the name is. The folder is opened once, and everything
-// happens below that: what its path leads to later does not matter.
-func place(ctx context.Context, outputs []Output, o *original, folder string) error {
-	root, err := os.OpenRoot(folder)
+// folder is one for results. It is opened before anything is signed, and everything happens below that
+// descriptor: whoever puts another folder or a link in its place meanwhile changes nothing there.
+type folder struct {
+	*os.Root
+	path string
+}
+
+func openFolder(path string) (*folder, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return &folder{root, path}, nil
+}
+
+// unmoved reports, as an error, that the path leads to another folder by now.
+func (f *folder) unmoved() error {
+	opened, err := f.Stat(".")
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	now, err := os.Stat(f.path)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(opened, now) {
+		return fmt.Errorf("another folder has taken the place of %s during signing; the result is not used", f.path)
+	}
+	return nil
+}
+
+// place gives the results their names in the folder, each in one step: with what the original
+// allows to whom, and on the disk before the name is.
+func place(ctx context.Context, outputs []Output, o *original, into *folder) error {
 	staged := make([]string, len(outputs)) // hidden, and with no ending that would make them packages
 	defer func() {
 		for _, name := range staged {
 			if name != "" {
-				_ = root.Remove(name)
+				_ = into.Remove(name)
 			}
 		}
 	}()
 	for i, output := range outputs {
 		staged[i] = ".signkit-" + rand.Text()
-		if err := stage(ctx, root, staged[i], output.Path, o); err != nil {
-			return fmt.Errorf("writing %s: %w", filepath.Join(folder, output.Name), err)
+		if err := stage(ctx, into.Root, staged[i], output.Path, o); err != nil {
+			return fmt.Errorf("writing %s: %w", filepath.Join(into.path, output.Name), err)
 		}
 	}
 	for _, output := range outputs {
-		if info, err := root.Lstat(output.Name); err == nil && info.IsDir() { // before any result takes its name
-			return fmt.Errorf("%s is a folder", filepath.Join(folder, output.Name))
+		if info, err := into.Lstat(output.Name); err == nil && info.IsDir() { // before any result takes its name
+			return fmt.Errorf("%s is a folder", filepath.Join(into.path, output.Name))
 		}
+	}
+	if err := into.unmoved(); err != nil {
+		return err
 	}
 	if err := o.unchanged(ctx); err != nil {
 		return err
 	}
 	for i, output := range outputs {
-		if err := root.Rename(staged[i], output.Name); err != nil {
+		if err := into.Rename(staged[i], output.Name); err != nil {
 			return fmt.Errorf("putting the result into its place: %w", err)
 		}
 		staged[i] = ""
 	}
-	return syncFolder(root)
+	return syncFolder(into.Root)
 }
 
 // stage copies one result into the folder.

@@ -1,7 +1,9 @@
 package artifact
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,7 +22,7 @@ func TestPlacedResultInheritsFromTheOriginal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := place(deadline(t), []Output{{textFile(t, "result", "signed"), "app.bin"}}, o, filepath.Dir(file)); err != nil {
+	if err := place(deadline(t), []Output{{textFile(t, "result", "signed"), "app.bin"}}, o, openedFolder(t, filepath.Dir(file))); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(file)
@@ -67,7 +69,7 @@ func TestFileThatChangedIsNotReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := tree(t, filepath.Dir(file))
-			err = place(deadline(t), []Output{{textFile(t, "result", "signed"), "app.bin"}}, o, filepath.Dir(file))
+			err = place(deadline(t), []Output{{textFile(t, "result", "signed"), "app.bin"}}, o, openedFolder(t, filepath.Dir(file)))
 			if err == nil || name != "removed" && !strings.Contains(err.Error(), "changed while it was being signed") {
 				t.Errorf("place = %v", err)
 			}
@@ -76,6 +78,67 @@ func TestFileThatChangedIsNotReplaced(t *testing.T) {
 				t.Errorf("the folder holds %v, want %v", after, before)
 			}
 		})
+	}
+}
+
+func openedFolder(t *testing.T, path string) *folder {
+	t.Helper()
+	into, err := openFolder(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { into.Close() })
+	return into
+}
+
+// TestFolderThatIsSwappedMeansNothingElse: somebody who may rename a folder may not have what lies elsewhere replaced.
+func TestFolderThatIsSwappedMeansNothingElse(t *testing.T) {
+	need(t, "dpkg-deb", "debsig-verify")
+	key := softKey(t, "ours")
+	gpg, err := exec.LookPath("gpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := os.Getenv("PATH")
+	for name, swap := range map[string]string{"a link": "ln -s victim dist", "another folder": "mv victim dist", "nothing": ":"} {
+		for _, separate := range []bool{false, true} { // results in a folder of their own
+			t.Run(fmt.Sprintf("%s, separate %v", name, separate), func(t *testing.T) {
+				deb, base, bin := debPackage(t), t.TempDir(), t.TempDir()
+				dir, victim := filepath.Join(base, "dist"), filepath.Join(base, "victim")
+				for _, folder := range []string{dir, victim} {
+					if err := os.Mkdir(folder, 0o755); err != nil {
+						t.Fatal(err)
+					}
+				}
+				file, out := deb, dir
+				if !separate {
+					file, out = filepath.Join(dir, filepath.Base(deb)), ""
+					if err := copyFile(deadline(t), deb, file); err != nil {
+						t.Fatal(err)
+					}
+				}
+				write(t, filepath.Join(victim, filepath.Base(file)), "precious")
+				swapped := filepath.Join(bin, "swapped")
+				write(t, filepath.Join(bin, "gpg"), fmt.Sprintf("#!/bin/sh\n[ -e %s ] || { >%s; cd %s; mv dist away; %s; }\nexec %s \"$@\"\n", swapped, swapped, base, swap, gpg))
+				if err := os.Chmod(filepath.Join(bin, "gpg"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				t.Setenv("PATH", bin+":"+path)
+				result := (&Batch{Folder: out, Hands: []*Hand{hand(key)}}).Run(deadline(t), []Job{{file, Deb}})[0]
+				if _, err := os.Stat(swapped); err != nil || result.Err == nil {
+					t.Errorf("swapped: %v; signing: %v", err, result.Err)
+				}
+				for _, folder := range []string{dir, victim} {
+					if content, err := os.ReadFile(filepath.Join(folder, filepath.Base(file))); err == nil && string(content) != "precious" {
+						t.Errorf("the file in %s is another one", folder)
+					}
+				}
+				left, err := filepath.Glob(filepath.Join(base, "*", ".signkit-*"))
+				if err != nil || len(left) > 0 {
+					t.Errorf("left: %v, %v", left, err)
+				}
+			})
+		}
 	}
 }
 
