@@ -46,7 +46,7 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* descriptor_above moves fd to a number ≥ 200, or ≥ 3 where limits forbid that; -1 if neither. Closes fd. */
 int descriptor_above(int fd);
 
-/* mark.c: which process this is. */
+/* fork.c: which process this is. */
 
 enum process {
 	PROCESS_SAME, /* the one that loaded the module, or took its copy over */
@@ -101,7 +101,7 @@ bool agent_address(const char *path, struct sockaddr_un *address);
 /* agent_connect connects a socket, and checks who is at its other end. */
 bool agent_connect(const struct descriptor *control, const struct sockaddr_un *address);
 
-/* client.c: the connection to the token process or agent, calls and forks. */
+/* lifecycle.c: the connection to the token process or agent, calls and forks. */
 
 struct conn; /* one data socket */
 
@@ -161,11 +161,11 @@ void reply_free(struct reply *reply);
 /* check_session is CKR_OK or CKR_SESSION_HANDLE_INVALID (or that nobody answers). */
 CK_RV check_session(const struct visit *visit, CK_SESSION_HANDLE session);
 
-/* The lock that guards all state of client.c and operation.c. Never held over a round trip. */
+/* The lock that guards all state of lifecycle.c and sign.c. Never held over a round trip. */
 void state_lock(void);
 void state_unlock(void);
 
-/* operation.c: sign operations, each bound to one data socket. */
+/* sign.c: sign operations, each bound to one data socket. */
 
 /* operations_forget drops what C_CloseSession or C_CloseAllSessions ended; session 0 means all. */
 void operations_forget(const struct visit *visit, CK_SESSION_HANDLE session);

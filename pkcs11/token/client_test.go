@@ -55,7 +55,7 @@ func (b *bench) record(t testing.TB) *records {
 	return r
 }
 
-// module is the other end of the control socket: what client.c is.
+// module is the other end of the control socket: what lifecycle.c and pool.c are.
 type module struct {
 	t      testing.TB
 	fd     int

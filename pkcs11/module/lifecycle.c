@@ -1,6 +1,6 @@
 /*
- * client.c: the connection to the token process, or to the agent in its place:
- * state, data sockets, round trips, forks. With mark.c and spawn.c the only
+ * lifecycle.c: the connection to the token process, or to the agent in its place:
+ * state, data sockets, round trips, forks. With fork.c and spawn.c the only
  * file that knows of processes.
  */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
 /*
- * module.c: the entry points that a signing token answers, in the order of the
+ * entry.c: the entry points that a signing token answers, in the order of the
  * standard's chapters (PKCS #11 v2.40, section 5). Each checks pointers and
  * lengths, carries the call to the token process and applies the rule for
  * buffers of unknown length (section 5.2). What a call means is decided there.

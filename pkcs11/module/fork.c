@@ -1,5 +1,5 @@
 /*
- * mark.c: whether this is the process that loaded the module, or a copy that
+ * fork.c: whether this is the process that loaded the module, or a copy that
  * was made to start afresh. A fork that runs no handler (a bare clone, _Fork)
  * copies the client's memory, with whatever lock another thread held, a vfork
  * lends it, and in a namespace of its own a copy can have its parent's number.

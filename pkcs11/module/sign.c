@@ -1,5 +1,5 @@
 /*
- * operation.c: sign operations (PKCS #11 v2.40, section 5.11, signing
+ * sign.c: sign operations (PKCS #11 v2.40, section 5.11, signing
  * functions). An operation owns one data socket from C_SignInit to its end, so
  * that its parts cannot change order. Parts are collected and sent without
  * waiting for an answer; each has a number, and the last message carries the
