@@ -17,6 +17,6 @@ done
 
 source_dir=$(cd "$(dirname "$0")/../pkcs11/module" && pwd)
 wrapped=()
-for name in spawn_token_process reap complain sendmsg recvmsg recv; do wrapped+=("-Wl,--wrap=$name"); done
+for name in spawn_token_process reap_token_process complain sendmsg recvmsg recv; do wrapped+=("-Wl,--wrap=$name"); done
 "${compiler[@]}" -std=gnu11 -O1 -g -fno-omit-frame-pointer -Wall -Wextra -Werror -fsanitize="$sanitizers" -fno-sanitize-recover=all \
   "${wrapped[@]}" -o "$output" "$source_dir"/*.c "$source_dir"/fuzz/replies.c ${main:+"$source_dir/fuzz/$main"} -lpthread -ldl

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "module.h"
+#include "connect.h"
+#include "lifecycle.h"
+#include "rpc.h"
+#include "sign.h"
 
 static const struct span nothing;
 
@@ -26,17 +29,17 @@ CK_RV C_Initialize(void *args)
 {
 	if (!arguments_valid(args))
 		return CKR_ARGUMENTS_BAD;
-	return client_start();
+	return lifecycle_start();
 }
 
 CK_RV C_Finalize(void *reserved)
 {
 	struct visit visit;
 	if (reserved == NULL)
-		return client_stop();
-	CK_RV rv = call_enter(&visit);
+		return lifecycle_stop();
+	CK_RV rv = visit_begin(&visit);
 	if (rv == CKR_OK)
-		call_leave(&visit);
+		visit_end(&visit);
 	return rv == CKR_CRYPTOKI_NOT_INITIALIZED ? rv : CKR_ARGUMENTS_BAD;
 }
 
@@ -47,13 +50,8 @@ static void pad(CK_UTF8CHAR *field, size_t size, const char *text)
 	memcpy(field, text, length < size ? length : size);
 }
 
-CK_RV C_GetInfo(CK_INFO *info)
+static CK_RV fill_info(CK_INFO *info)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	call_leave(&visit);
 	if (info == NULL)
 		return CKR_ARGUMENTS_BAD;
 	unsigned major = 0, minor = 0;
@@ -63,6 +61,11 @@ CK_RV C_GetInfo(CK_INFO *info)
 	pad(info->manufacturerID, sizeof info->manufacturerID, "signkit");
 	pad(info->libraryDescription, sizeof info->libraryDescription, "signkit remote signing");
 	return CKR_OK;
+}
+
+CK_RV C_GetInfo(CK_INFO *info)
+{
+	ENTRY(visit, fill_info(info));
 }
 
 static CK_FUNCTION_LIST function_list = {
@@ -98,67 +101,51 @@ static CK_RV answer_list(const struct reply *reply, CK_ULONG *list, CK_ULONG *co
 	return CKR_OK;
 }
 
+static CK_RV ask_list(const struct visit *visit, uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *list, CK_ULONG *count)
+{
+	if (count == NULL)
+		return CKR_ARGUMENTS_BAD;
+	struct reply reply;
+	CK_RV rv = rpc_call(visit, call, handle, number, nothing, &reply);
+	if (rv == CKR_OK)
+		rv = answer_list(&reply, list, count);
+	reply_free(&reply);
+	return rv;
+}
+
 static CK_RV get_list(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *list, CK_ULONG *count)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = CKR_ARGUMENTS_BAD;
-	if (count != NULL) {
-		struct reply reply;
-		rv = transact(&visit, call, handle, number, nothing, &reply);
-		if (rv == CKR_OK)
-			rv = answer_list(&reply, list, count);
-		reply_free(&reply);
-	}
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, ask_list(&visit, call, handle, number, list, count));
 }
 
 /* get_fixed fills a structure that the token process sends as it is in memory. */
 static CK_RV get_fixed(uint32_t call, uint64_t handle, uint64_t number, void *out, size_t size)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = out == NULL ? CKR_ARGUMENTS_BAD : transact_fixed(&visit, call, handle, number, out, size);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, out == NULL ? CKR_ARGUMENTS_BAD : rpc_call_fixed(&visit, call, handle, number, out, size));
 }
 
 /* simple is a call that carries numbers and returns nothing but its result. */
 static CK_RV simple(uint32_t call, uint64_t handle, uint64_t number)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
+	ENTRY(visit, rpc_call_empty(&visit, call, handle, number, nothing));
+}
+
+static CK_RV ask_value(const struct visit *visit, uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *out)
+{
+	if (out == NULL)
+		return CKR_ARGUMENTS_BAD;
 	struct reply reply;
-	rv = transact(&visit, call, handle, number, nothing, &reply);
+	CK_RV rv = rpc_call(visit, call, handle, number, nothing, &reply);
+	if (rv == CKR_OK)
+		*out = (CK_ULONG)reply.value;
 	reply_free(&reply);
-	call_leave(&visit);
 	return rv;
 }
 
 /* get_value is a call that returns one number. */
 static CK_RV get_value(uint32_t call, uint64_t handle, uint64_t number, CK_ULONG *out)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = CKR_ARGUMENTS_BAD;
-	if (out != NULL) {
-		struct reply reply;
-		rv = transact(&visit, call, handle, number, nothing, &reply);
-		if (rv == CKR_OK)
-			*out = (CK_ULONG)reply.value;
-		reply_free(&reply);
-	}
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, ask_value(&visit, call, handle, number, out));
 }
 
 CK_RV C_GetSlotList(CK_BBOOL present, CK_SLOT_ID *list, CK_ULONG *count)
@@ -176,16 +163,16 @@ CK_RV C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 	return get_fixed(WIRE_GET_TOKEN_INFO, slot, 0, info, sizeof *info);
 }
 
-CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved)
+static CK_RV wait_for_event(CK_FLAGS flags, const CK_SLOT_ID *slot, const void *reserved)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	call_leave(&visit);
 	if (slot == NULL || reserved != NULL)
 		return CKR_ARGUMENTS_BAD;
 	return flags & CKF_DONT_BLOCK ? CKR_NO_EVENT : CKR_FUNCTION_NOT_SUPPORTED;
+}
+
+CK_RV C_WaitForSlotEvent(CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved)
+{
+	ENTRY(visit, wait_for_event(flags, slot, reserved));
 }
 
 CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count)
@@ -207,20 +194,18 @@ CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIF
 	return get_value(WIRE_OPEN_SESSION, slot, flags, session);
 }
 
+static CK_RV end_sessions(const struct visit *visit, uint32_t call, uint64_t handle, CK_SESSION_HANDLE forgotten)
+{
+	CK_RV rv = rpc_call_empty(visit, call, handle, 0, nothing);
+	if (rv == CKR_OK)
+		operations_forget(visit, forgotten);
+	return rv;
+}
+
 /* close_sessions is a call that ends sign operations: those of one session, or all (0). */
 static CK_RV close_sessions(uint32_t call, uint64_t handle, CK_SESSION_HANDLE forgotten)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	struct reply reply;
-	rv = transact(&visit, call, handle, 0, nothing, &reply);
-	reply_free(&reply);
-	if (rv == CKR_OK)
-		operations_forget(&visit, forgotten);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, end_sessions(&visit, call, handle, forgotten));
 }
 
 CK_RV C_CloseSession(CK_SESSION_HANDLE session)
@@ -240,18 +225,7 @@ CK_RV C_GetSessionInfo(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 
 CK_RV C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG pin_len)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = CKR_ARGUMENTS_BAD;
-	if (pin != NULL || pin_len == 0) {
-		struct reply reply;
-		rv = transact(&visit, WIRE_LOGIN, session, user, (struct span){pin, pin_len}, &reply);
-		reply_free(&reply);
-	}
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, pin == NULL && pin_len != 0 ? CKR_ARGUMENTS_BAD : rpc_call_empty(&visit, WIRE_LOGIN, session, user, (struct span){pin, pin_len}));
 }
 
 CK_RV C_Logout(CK_SESSION_HANDLE session)
@@ -341,7 +315,7 @@ static CK_RV get_attributes(const struct visit *visit, CK_SESSION_HANDLE session
 	for (CK_ULONG i = 0; i < count; i++)
 		types[i] = template[i].type;
 	struct reply reply;
-	CK_RV rv = transact(visit, WIRE_GET_ATTRIBUTES, session, object, (struct span){types, count * sizeof *types}, &reply);
+	CK_RV rv = rpc_call(visit, WIRE_GET_ATTRIBUTES, session, object, (struct span){types, count * sizeof *types}, &reply);
 	free(types);
 	if (rv == CKR_OK || ((rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE) && reply.length > 0))
 		rv = answer_attributes(&reply, template, count, rv);
@@ -351,13 +325,7 @@ static CK_RV get_attributes(const struct visit *visit, CK_SESSION_HANDLE session
 
 CK_RV C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG count)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = get_attributes(&visit, session, object, template, count);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, get_attributes(&visit, session, object, template, count));
 }
 
 static unsigned char *put(unsigned char *at, const void *data, size_t length)
@@ -402,22 +370,14 @@ static CK_RV find_objects_init(const struct visit *visit, CK_SESSION_HANDLE sess
 		at = put(at, head, sizeof head);
 		at = put(at, template[i].pValue, template[i].ulValueLen);
 	}
-	struct reply reply;
-	rv = transact(visit, WIRE_FIND_INIT, session, count, (struct span){payload, (size_t)(at - payload)}, &reply);
-	reply_free(&reply);
+	rv = rpc_call_empty(visit, WIRE_FIND_INIT, session, count, (struct span){payload, (size_t)(at - payload)});
 	free(payload);
 	return rv;
 }
 
 CK_RV C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, CK_ULONG count)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = find_objects_init(&visit, session, template, count);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, find_objects_init(&visit, session, template, count));
 }
 
 static CK_RV find_objects(const struct visit *visit, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
@@ -425,7 +385,7 @@ static CK_RV find_objects(const struct visit *visit, CK_SESSION_HANDLE session, 
 	if (count == NULL || (objects == NULL && max != 0))
 		return CKR_ARGUMENTS_BAD;
 	struct reply reply;
-	CK_RV rv = transact(visit, WIRE_FIND, session, max, nothing, &reply);
+	CK_RV rv = rpc_call(visit, WIRE_FIND, session, max, nothing, &reply);
 	if (rv == CKR_OK) {
 		CK_ULONG room = max;
 		rv = answer_list(&reply, objects, &room);
@@ -438,13 +398,7 @@ static CK_RV find_objects(const struct visit *visit, CK_SESSION_HANDLE session, 
 
 CK_RV C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max, CK_ULONG *count)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = find_objects(&visit, session, objects, max, count);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, find_objects(&visit, session, objects, max, count));
 }
 
 CK_RV C_FindObjectsFinal(CK_SESSION_HANDLE session)
@@ -462,7 +416,7 @@ static CK_RV generate_random(const struct visit *visit, CK_SESSION_HANDLE sessio
 		return CKR_ARGUMENTS_BAD;
 	do {
 		CK_ULONG piece = length < RANDOM_PIECE ? length : RANDOM_PIECE;
-		CK_RV rv = transact_fixed(visit, WIRE_GENERATE_RANDOM, session, piece, random, piece);
+		CK_RV rv = rpc_call_fixed(visit, WIRE_GENERATE_RANDOM, session, piece, random, piece);
 		if (rv != CKR_OK)
 			return rv;
 		random = random != NULL ? random + piece : NULL;
@@ -473,11 +427,5 @@ static CK_RV generate_random(const struct visit *visit, CK_SESSION_HANDLE sessio
 
 CK_RV C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *random, CK_ULONG length)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = generate_random(&visit, session, random, length);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, generate_random(&visit, session, random, length));
 }

@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "module.h"
+#include "lifecycle.h"
+#include "pool.h"
+#include "rpc.h"
+#include "sign.h"
 
 struct operation {
 	struct operation *next;
 	CK_SESSION_HANDLE session;
-	struct conn *conn;
+	struct data_socket *socket;
 	CK_ULONG signature_length;
 	bool multi_part; /* the mechanism takes C_SignUpdate */
 	bool updated;    /* C_SignUpdate was called */
@@ -61,7 +64,7 @@ void operations_free(void)
 			operation->closed = true;
 			continue;
 		}
-		conn_unbind(operation->conn);
+		socket_unbind(operation->socket);
 		destroy(operation);
 	}
 }
@@ -72,16 +75,16 @@ void operations_free(void)
  */
 static struct operation *take(const struct visit *visit, CK_SESSION_HANDLE session, CK_RV *rv)
 {
-	state_lock();
+	pool_lock();
 	struct operation *operation = *find(session);
-	if (operation != NULL && (operation->busy || overtaken(visit)))
+	if (operation != NULL && (operation->busy || pool_overtaken(visit)))
 		operation = NULL; /* another thread is ending it */
 	if (operation != NULL)
 		operation->busy = true;
-	state_unlock();
+	pool_unlock();
 	*rv = CKR_OK;
 	if (operation == NULL) {
-		*rv = check_session(visit, session);
+		*rv = rpc_check_session(visit, session);
 		if (*rv == CKR_OK)
 			*rv = CKR_OPERATION_NOT_INITIALIZED;
 	}
@@ -90,13 +93,13 @@ static struct operation *take(const struct visit *visit, CK_SESSION_HANDLE sessi
 
 static void forget(struct operation *operation)
 {
-	state_lock();
+	pool_lock();
 	struct operation **at = &operations;
 	while (*at != NULL && *at != operation)
 		at = &(*at)->next;
 	if (*at != NULL)
 		*at = operation->next;
-	state_unlock();
+	pool_unlock();
 }
 
 /* end removes the operation; its socket is used again only where nothing can be left on it. */
@@ -104,19 +107,19 @@ static void end(struct operation *operation, bool reusable)
 {
 	forget(operation);
 	if (reusable)
-		conn_release(operation->conn);
+		socket_release(operation->socket);
 	else
-		conn_discard(operation->conn);
+		socket_discard(operation->socket);
 	destroy(operation);
 }
 
 /* keep gives an operation back that goes on, unless its session ended meanwhile. */
 static void keep(struct operation *operation)
 {
-	state_lock();
+	pool_lock();
 	bool closed = operation->closed;
 	operation->busy = closed;
-	state_unlock();
+	pool_unlock();
 	if (closed)
 		end(operation, false);
 }
@@ -125,9 +128,9 @@ static void keep(struct operation *operation)
 static void cancel(struct operation *operation)
 {
 	struct reply reply;
-	CK_RV rv = conn_send(operation->conn, WIRE_SIGN_CANCEL, operation->session, 0, (struct span){0}, (struct span){0});
+	CK_RV rv = rpc_send(operation->socket, WIRE_SIGN_CANCEL, operation->session, 0, (struct span){0}, (struct span){0});
 	if (rv == CKR_OK)
-		rv = conn_receive(operation->conn, &reply);
+		rv = rpc_receive(operation->socket, &reply);
 	if (rv == CKR_OK)
 		reply_free(&reply);
 	end(operation, rv == CKR_OK && !operation->streaming);
@@ -137,8 +140,8 @@ static void cancel(struct operation *operation)
 static struct operation *next_forgotten(const struct visit *visit, CK_SESSION_HANDLE session)
 {
 	struct operation *found = NULL;
-	state_lock();
-	for (struct operation *operation = operations; operation != NULL && !overtaken(visit); operation = operation->next) {
+	pool_lock();
+	for (struct operation *operation = operations; operation != NULL && !pool_overtaken(visit); operation = operation->next) {
 		if (session != 0 && operation->session != session)
 			continue;
 		if (operation->busy)
@@ -148,7 +151,7 @@ static struct operation *next_forgotten(const struct visit *visit, CK_SESSION_HA
 	}
 	if (found != NULL)
 		found->busy = true;
-	state_unlock();
+	pool_unlock();
 	return found;
 }
 
@@ -160,9 +163,9 @@ void operations_forget(const struct visit *visit, CK_SESSION_HANDLE session)
 
 static bool has_operation(CK_SESSION_HANDLE session)
 {
-	state_lock();
+	pool_lock();
 	bool found = *find(session) != NULL;
-	state_unlock();
+	pool_unlock();
 	return found;
 }
 
@@ -176,14 +179,14 @@ static CK_RV add(const struct visit *visit, struct operation *operation, const s
 		memcpy(&flags, reply->payload, sizeof flags);
 	operation->signature_length = (CK_ULONG)reply->value;
 	operation->multi_part = (flags & WIRE_MULTI_PART) != 0;
-	state_lock();
-	bool late = overtaken(visit);
+	pool_lock();
+	bool late = pool_overtaken(visit);
 	if (!late) {
-		conn_bind(operation->conn);
+		socket_bind(operation->socket);
 		operation->next = operations;
 		operations = operation;
 	}
-	state_unlock();
+	pool_unlock();
 	return late ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_OK;
 }
 
@@ -194,9 +197,9 @@ static CK_RV begin(const struct visit *visit, struct operation *operation, const
 	struct span head = {&type, sizeof type};
 	struct span parameter = {mechanism->pParameter, mechanism->ulParameterLen};
 	struct reply reply;
-	CK_RV rv = conn_send(operation->conn, WIRE_SIGN_INIT, operation->session, key, head, parameter);
+	CK_RV rv = rpc_send(operation->socket, WIRE_SIGN_INIT, operation->session, key, head, parameter);
 	if (rv == CKR_OK)
-		rv = conn_receive(operation->conn, &reply);
+		rv = rpc_receive(operation->socket, &reply);
 	if (rv != CKR_OK) {
 		end(operation, false);
 		return rv;
@@ -223,7 +226,7 @@ static CK_RV sign_init(const struct visit *visit, CK_SESSION_HANDLE session, CK_
 	if (operation == NULL)
 		return CKR_HOST_MEMORY; /* not later: the token process would have begun it */
 	operation->session = session;
-	CK_RV rv = conn_acquire(visit, &operation->conn);
+	CK_RV rv = socket_acquire(visit, &operation->socket);
 	if (rv != CKR_OK) {
 		destroy(operation);
 		return rv;
@@ -245,7 +248,7 @@ static bool length_query(const struct operation *operation, CK_BYTE *signature, 
 static CK_RV finish(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
 {
 	struct reply reply;
-	CK_RV rv = conn_receive(operation->conn, &reply);
+	CK_RV rv = rpc_receive(operation->socket, &reply);
 	if (rv != CKR_OK) {
 		end(operation, false);
 		return rv;
@@ -267,16 +270,16 @@ static CK_RV finish(struct operation *operation, CK_BYTE *signature, CK_ULONG *s
 /* send_part sends one numbered message, or reports the answer that refuses the operation. */
 static CK_RV send_part(struct operation *operation, struct span part)
 {
-	if (operation->streaming && conn_answered(operation->conn)) {
+	if (operation->streaming && rpc_answered(operation->socket)) {
 		struct reply reply;
-		CK_RV rv = conn_receive(operation->conn, &reply);
+		CK_RV rv = rpc_receive(operation->socket, &reply);
 		if (rv != CKR_OK)
 			return rv;
 		rv = reply.rv != CKR_OK ? reply.rv : CKR_DEVICE_ERROR;
 		reply_free(&reply);
 		return rv;
 	}
-	CK_RV rv = conn_send(operation->conn, WIRE_SIGN_UPDATE, operation->session, operation->sequence, part, (struct span){0});
+	CK_RV rv = rpc_send(operation->socket, WIRE_SIGN_UPDATE, operation->session, operation->sequence, part, (struct span){0});
 	if (rv != CKR_OK)
 		return rv;
 	operation->streaming = true;
@@ -325,11 +328,12 @@ static CK_RV update(struct operation *operation, const CK_BYTE *part, CK_ULONG l
 	return CKR_OK;
 }
 
-static CK_RV sign_final(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
+/* sign_collected ends an operation with what was sent and what is still here. */
+static CK_RV sign_collected(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
 {
 	CK_RV rv = flush(operation);
 	if (rv == CKR_OK)
-		rv = conn_send(operation->conn, WIRE_SIGN_FINAL, operation->session, operation->bytes, (struct span){0}, (struct span){0});
+		rv = rpc_send(operation->socket, WIRE_SIGN_FINAL, operation->session, operation->bytes, (struct span){0}, (struct span){0});
 	if (rv != CKR_OK) {
 		end(operation, false);
 		return rv;
@@ -342,13 +346,13 @@ static CK_RV sign_whole(struct operation *operation, CK_BYTE *data, CK_ULONG dat
 {
 	CK_RV rv;
 	if (data_len <= WIRE_COALESCE) {
-		rv = conn_send(operation->conn, WIRE_SIGN, operation->session, 0, (struct span){data, data_len}, (struct span){0});
+		rv = rpc_send(operation->socket, WIRE_SIGN, operation->session, 0, (struct span){data, data_len}, (struct span){0});
 		if (rv == CKR_OK)
 			return finish(operation, signature, signature_len);
 	} else if (operation->multi_part) {
 		rv = update(operation, data, data_len);
 		if (rv == CKR_OK)
-			return sign_final(operation, signature, signature_len);
+			return sign_collected(operation, signature, signature_len);
 	} else {
 		cancel(operation);
 		return CKR_DATA_LEN_RANGE;
@@ -402,60 +406,43 @@ static CK_RV sign_update(const struct visit *visit, CK_SESSION_HANDLE session, C
 	return rv;
 }
 
+static CK_RV sign_final(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_len)
+{
+	CK_RV rv;
+	struct operation *operation = take(visit, session, &rv);
+	if (operation == NULL)
+		return signature_len == NULL ? CKR_ARGUMENTS_BAD : rv;
+	if (signature_len == NULL) {
+		cancel(operation);
+		return CKR_ARGUMENTS_BAD;
+	}
+	if (!operation->multi_part) {
+		cancel(operation);
+		return CKR_FUNCTION_NOT_SUPPORTED;
+	}
+	if (length_query(operation, signature, signature_len, &rv)) {
+		keep(operation);
+		return rv;
+	}
+	return sign_collected(operation, signature, signature_len);
+}
+
 CK_RV C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = sign_init(&visit, session, mechanism, key);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, sign_init(&visit, session, mechanism, key));
 }
 
 CK_RV C_Sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = sign(&visit, session, data, data_len, signature, signature_len);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, sign(&visit, session, data, data_len, signature, signature_len));
 }
 
 CK_RV C_SignUpdate(CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = sign_update(&visit, session, part, part_len);
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, sign_update(&visit, session, part, part_len));
 }
 
 CK_RV C_SignFinal(CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	struct operation *operation = take(&visit, session, &rv);
-	if (operation == NULL) {
-		if (signature_len == NULL)
-			rv = CKR_ARGUMENTS_BAD;
-	} else if (signature_len == NULL) {
-		cancel(operation);
-		rv = CKR_ARGUMENTS_BAD;
-	} else if (!operation->multi_part) {
-		cancel(operation);
-		rv = CKR_FUNCTION_NOT_SUPPORTED;
-	} else if (length_query(operation, signature, signature_len, &rv)) {
-		keep(operation);
-	} else {
-		rv = sign_final(operation, signature, signature_len);
-	}
-	call_leave(&visit);
-	return rv;
+	ENTRY(visit, sign_final(&visit, session, signature, signature_len));
 }

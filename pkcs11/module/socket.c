@@ -5,6 +5,9 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -12,7 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "module.h"
+#include "socket.h"
+#include "wire.h"
+
+#define HIGH_DESCRIPTOR 200
 
 int64_t now_ms(void)
 {
@@ -33,17 +39,43 @@ static bool identify(int fd, struct descriptor *out)
 	return true;
 }
 
-bool is_ours(const struct descriptor *known)
+int descriptor_above(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
+	if (high < 0)
+		high = fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (high != fd) {
+		int saved = errno;
+		close(fd);
+		errno = saved;
+	}
+	return high;
+}
+
+bool descriptor_is_ours(const struct descriptor *known)
 {
 	struct descriptor now;
 	return known->fd >= 0 && identify(known->fd, &now) && now.device == known->device && now.inode == known->inode;
 }
 
-void close_ours(struct descriptor *descriptor)
+void descriptor_close(struct descriptor *descriptor)
 {
-	if (is_ours(descriptor))
+	if (descriptor_is_ours(descriptor))
 		close(descriptor->fd);
 	descriptor->fd = -1;
+}
+
+void descriptor_shut(const struct descriptor *descriptor)
+{
+	if (descriptor_is_ours(descriptor))
+		shutdown(descriptor->fd, SHUT_RDWR);
+}
+
+bool descriptor_ended(const struct descriptor *descriptor)
+{
+	char peek;
+	ssize_t got = recv(descriptor->fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT);
+	return got == 0 || (got < 0 && errno != EAGAIN);
 }
 
 /* A blocking socket whose every wait ends after a while, and is then taken up again. */
@@ -61,8 +93,8 @@ static void make_room(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room); /* as far as net.core.wmem_max allows */
 }
 
-/* keep makes a new socket one of ours. It closes the socket where that fails. */
-static bool keep(int fd, struct descriptor *ours)
+/* adopt makes a new socket one of ours. It closes the socket where that fails. */
+static bool adopt(int fd, struct descriptor *ours)
 {
 	fd = descriptor_above(fd);
 	if (fd < 0 || !identify(fd, ours)) {
@@ -77,18 +109,18 @@ static bool keep(int fd, struct descriptor *ours)
 	return true;
 }
 
-bool socket_alone(int type, struct descriptor *ours)
+bool descriptor_unconnected(int type, struct descriptor *ours)
 {
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-	return fd >= 0 && keep(fd, ours);
+	return fd >= 0 && adopt(fd, ours);
 }
 
-bool socket_pair(int type, struct descriptor *ours, int *theirs)
+bool descriptor_pair(int type, struct descriptor *ours, int *theirs)
 {
 	int pair[2];
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
 		return false;
-	if (!keep(pair[0], ours)) {
+	if (!adopt(pair[0], ours)) {
 		int saved = errno;
 		close(pair[1]);
 		errno = saved;
@@ -104,7 +136,7 @@ bool socket_pair(int type, struct descriptor *ours, int *theirs)
 	return true;
 }
 
-bool silent(int error, int64_t took, int64_t *sum)
+bool wait_failed(int error, int64_t took, int64_t *sum)
 {
 	if (error != EINTR && error != EAGAIN)
 		return true;
@@ -119,17 +151,17 @@ bool silent(int error, int64_t took, int64_t *sum)
  * host may put a descriptor of its own in our place between any two.
  */
 
-bool send_all(const struct descriptor *socket, struct iovec *parts, size_t count)
+bool descriptor_send(const struct descriptor *socket, struct iovec *parts, size_t count)
 {
 	int64_t waited = 0;
 	while (count > 0) {
 		struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
-		if (!is_ours(socket))
+		if (!descriptor_is_ours(socket))
 			return false;
 		int64_t began = now_ms();
 		ssize_t sent = sendmsg(socket->fd, &message, MSG_NOSIGNAL);
 		if (sent < 0) {
-			if (silent(errno, now_ms() - began, &waited))
+			if (wait_failed(errno, now_ms() - began, &waited))
 				return false;
 			continue;
 		}
@@ -148,21 +180,21 @@ bool send_all(const struct descriptor *socket, struct iovec *parts, size_t count
 	return true;
 }
 
-bool receive_all(const struct descriptor *socket, void *buffer, size_t size)
+bool descriptor_receive(const struct descriptor *socket, void *buffer, size_t size)
 {
 	int64_t waited = 0;
 	char *at = buffer;
 	while (size > 0) {
 		struct iovec part = {.iov_base = at, .iov_len = size};
 		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-		if (!is_ours(socket))
+		if (!descriptor_is_ours(socket))
 			return false;
 		int64_t began = now_ms();
 		ssize_t got = recvmsg(socket->fd, &message, 0);
 		if (got == 0)
 			return false;
 		if (got < 0) {
-			if (silent(errno, now_ms() - began, &waited))
+			if (wait_failed(errno, now_ms() - began, &waited))
 				return false;
 			continue;
 		}
@@ -171,4 +203,34 @@ bool receive_all(const struct descriptor *socket, void *buffer, size_t size)
 		size -= (size_t)got;
 	}
 	return true;
+}
+
+bool descriptor_send_packet(const struct descriptor *socket, const void *data, size_t size, int passed)
+{
+	struct iovec part = {.iov_base = (void *)data, .iov_len = size};
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} ancillary = {0};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	if (passed >= 0) {
+		message.msg_control = ancillary.space;
+		message.msg_controllen = sizeof ancillary.space;
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(header), &passed, sizeof(int));
+	}
+	/* The wait is ours, not the socket's: a host may have made it non-blocking. */
+	for (int64_t limit = now_ms() + WIRE_SILENCE;;) {
+		ssize_t sent = sendmsg(socket->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent >= 0)
+			return sent == (ssize_t)size;
+		int64_t left = limit - now_ms();
+		if ((errno != EINTR && errno != EAGAIN) || left <= 0)
+			return false;
+		if (errno == EAGAIN)
+			poll(&(struct pollfd){.fd = socket->fd, .events = POLLOUT}, 1, (int)left);
+	}
 }

@@ -17,19 +17,22 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "module.h"
+#include "console.h"
+#include "socket.h"
+#include "spawn.h"
+#include "wire.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
@@ -37,64 +40,12 @@
 
 #define PROGRAM "signkit-tokend"
 #define STACK_SIZE (64 * 1024)
-#define HIGH_DESCRIPTOR 200
 #define SIGNALS 64
 #define VERDICT_LIMIT 1000 /* milliseconds */
 #define REAP_LIMIT 1000    /* milliseconds */
+#define ADDRESS_SPACE 2048 /* MiB: with less, the token process may be unable to start */
 
 extern char **environ;
-
-/*
- * write_console tries once: a console that nobody reads must not stop the
- * host, and one whose reader is gone must not kill it with SIGPIPE.
- */
-static void write_console(const char *line, size_t length)
-{
-	struct pollfd console = {.fd = STDERR_FILENO, .events = POLLOUT};
-	if (poll(&console, 1, 1000) != 1 || (console.revents & (POLLERR | POLLNVAL)) || !(console.revents & POLLOUT))
-		return;
-	sigset_t pipe_signal, both, before, pending;
-	sigemptyset(&pipe_signal);
-	sigaddset(&pipe_signal, SIGPIPE);
-	both = pipe_signal;
-	sigaddset(&both, SIGTTOU); /* a background host must not be stopped by our line */
-	sigpending(&pending);
-	pthread_sigmask(SIG_BLOCK, &both, &before);
-	if (write(STDERR_FILENO, line, length) < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE)) {
-		struct timespec at_once = {0, 0};
-		while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR)
-			;
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
-void complain(const char *format, ...)
-{
-	char line[PATH_MAX + 256];
-	va_list arguments;
-	va_start(arguments, format);
-	int length = vsnprintf(line, sizeof line - 1, format, arguments);
-	va_end(arguments);
-	if (length < 0)
-		return;
-	if ((size_t)length > sizeof line - 2)
-		length = sizeof line - 2;
-	line[length++] = '\n';
-	write_console(line, (size_t)length);
-}
-
-int descriptor_above(int fd)
-{
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
-	if (high < 0)
-		high = fd > STDERR_FILENO ? fd : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	if (high != fd) {
-		int saved = errno;
-		close(fd);
-		errno = saved;
-	}
-	return high;
-}
 
 /* The environment: settings and what the CI system says of the job, nothing else. */
 
@@ -377,7 +328,20 @@ bool spawn_token_process(int control, pid_t *child)
 	return reason == 0;
 }
 
-void reap(pid_t child)
+/*
+ * The process has
+ * said why itself, but where memory is what it lacks: then its runtime's words
+ * do not tell a person what to change.
+ */
+void spawn_explain_limits(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur >> 20 < ADDRESS_SPACE)
+		complain("signkit: the token process could not start within the limit of %llu MiB of address space (ulimit -v): it needs %d MiB, nearly all of it only reserved",
+			 (unsigned long long)limit.rlim_cur >> 20, ADDRESS_SPACE);
+}
+
+void reap_token_process(pid_t child)
 {
 	struct timespec moment = {.tv_nsec = 1000000};
 	int saved = errno;

@@ -3,18 +3,19 @@
  * Each still answers in the standard's order: not initialized, bad arguments,
  * unknown session (or slot), and only then why not.
  */
-#include "module.h"
+#include "lifecycle.h"
+#include "rpc.h"
+
+/* refusal is why not, unless the check has found something before that. */
+static CK_RV refusal(CK_RV checked, CK_RV why)
+{
+	return checked == CKR_OK ? why : checked;
+}
 
 /* refuse_in_session answers for a function of a session; `valid` says whether its arguments are. */
 static CK_RV refuse_in_session(CK_SESSION_HANDLE session, bool valid, CK_RV why)
 {
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = valid ? check_session(&visit, session) : CKR_ARGUMENTS_BAD;
-	call_leave(&visit);
-	return rv == CKR_OK ? why : rv;
+	ENTRY(visit, refusal(valid ? rpc_check_session(&visit, session) : CKR_ARGUMENTS_BAD, why));
 }
 
 static CK_RV unsupported(CK_SESSION_HANDLE session, bool valid)
@@ -32,18 +33,15 @@ static bool bytes(const void *data, CK_ULONG length)
 	return data != NULL || length == 0;
 }
 
-CK_RV C_InitToken(CK_SLOT_ID slot, CK_UTF8CHAR *pin, CK_ULONG pin_len, CK_UTF8CHAR *label)
+static CK_RV check_slot(const struct visit *visit, CK_SLOT_ID slot)
 {
 	CK_SLOT_INFO info;
-	struct visit visit;
-	CK_RV rv = call_enter(&visit);
-	if (rv != CKR_OK)
-		return rv;
-	rv = CKR_ARGUMENTS_BAD;
-	if (bytes(pin, pin_len) && label != NULL)
-		rv = transact_fixed(&visit, WIRE_GET_SLOT_INFO, slot, 0, &info, sizeof info);
-	call_leave(&visit);
-	return rv == CKR_OK ? CKR_TOKEN_WRITE_PROTECTED : rv;
+	return rpc_call_fixed(visit, WIRE_GET_SLOT_INFO, slot, 0, &info, sizeof info);
+}
+
+CK_RV C_InitToken(CK_SLOT_ID slot, CK_UTF8CHAR *pin, CK_ULONG pin_len, CK_UTF8CHAR *label)
+{
+	ENTRY(visit, refusal(bytes(pin, pin_len) && label != NULL ? check_slot(&visit, slot) : CKR_ARGUMENTS_BAD, CKR_TOKEN_WRITE_PROTECTED));
 }
 
 CK_RV C_InitPIN(CK_SESSION_HANDLE session, CK_UTF8CHAR *pin, CK_ULONG pin_len)

@@ -23,7 +23,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "../module.h"
+#include "../connect.h"
+#include "../cryptoki.h"
+#include "../wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -58,7 +60,7 @@ static CK_BYTE text[LARGE];
 /* What the module meets instead of a token process. */
 
 bool __wrap_spawn_token_process(int control, pid_t *child);
-void __wrap_reap(pid_t child);
+void __wrap_reap_token_process(pid_t child);
 void __wrap_complain(const char *format, ...);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int how);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int how);
@@ -72,7 +74,7 @@ bool __wrap_spawn_token_process(int control, pid_t *child)
 	return true;
 }
 
-void __wrap_reap(pid_t child)
+void __wrap_reap_token_process(pid_t child)
 {
 	(void)child;
 }
