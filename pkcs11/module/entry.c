@@ -11,7 +11,6 @@
 #include "connect.h"
 #include "lifecycle.h"
 #include "rpc.h"
-#include "sign.h"
 
 static const struct span nothing;
 
@@ -198,7 +197,7 @@ static CK_RV end_sessions(const struct visit *visit, uint32_t call, uint64_t han
 {
 	CK_RV rv = rpc_call_empty(visit, call, handle, 0, nothing);
 	if (rv == CKR_OK)
-		operations_forget(visit, forgotten);
+		socket_end_operations(visit, forgotten);
 	return rv;
 }
 

@@ -13,7 +13,6 @@
 #include "console.h"
 #include "fork.h"
 #include "lifecycle.h"
-#include "sign.h"
 #include "spawn.h"
 
 #ifndef STOP_LIMIT

@@ -12,7 +12,6 @@
 #include "console.h"
 #include "fork.h"
 #include "pool.h"
-#include "sign.h"
 #include "spawn.h"
 #include "wire.h"
 
@@ -96,6 +95,19 @@ static void close_for_good(struct descriptor *descriptor)
 	gate_open(closed);
 }
 
+static void operation_free(struct operation *operation)
+{
+	if (operation != NULL)
+		free(operation->buffer);
+	free(operation);
+}
+
+static void socket_free(struct data_socket *socket)
+{
+	operation_free(socket->operation);
+	free(socket);
+}
+
 void pool_close_control(void)
 {
 	close_for_good(&pool.control);
@@ -103,14 +115,13 @@ void pool_close_control(void)
 
 void pool_close(void)
 {
-	operations_free();
 	while (pool.sockets != NULL) {
 		struct data_socket *socket = pool.sockets;
-		if (socket->idle)
+		if (socket->use != BUSY)
 			close_for_good(&socket->descriptor);
 		pool.sockets = socket->next;
-		if (socket->idle) {
-			free(socket);
+		if (socket->use != BUSY) {
+			socket_free(socket);
 			continue;
 		}
 		socket->place = OVERDUE;
@@ -151,7 +162,6 @@ void pool_abandon(void)
 	abandon(&pool.sockets);
 	abandon(&pool.overdue);
 	descriptor_close(&pool.control);
-	operations_abandon();
 	pool.pooled = pool.total = pool.in_flight = 0;
 	pool.generation++;
 	pool.state = DOWN;
@@ -169,7 +179,7 @@ static void socket_unlink(struct data_socket *socket)
 	if (socket->place != LISTED)
 		return;
 	pool.total--;
-	if (!socket->bound)
+	if (socket->operation == NULL)
 		pool.pooled--;
 }
 
@@ -179,13 +189,13 @@ static struct data_socket *socket_take_idle(void)
 	struct data_socket *socket = pool.sockets;
 	while (socket != NULL) {
 		struct data_socket *next = socket->next;
-		if (socket->idle) {
+		if (socket->use == IDLE) {
 			if (descriptor_is_ours(&socket->descriptor)) {
-				socket->idle = false;
+				socket->use = BUSY;
 				return socket;
 			}
 			socket_unlink(socket);
-			free(socket);
+			socket_free(socket);
 		}
 		socket = next;
 	}
@@ -277,46 +287,107 @@ CK_RV socket_acquire(const struct visit *visit, struct data_socket **out)
 	return rv;
 }
 
-/* socket_drop closes and frees a socket. The lock is held. */
-static void socket_drop(struct data_socket *socket)
+/* socket_close closes and frees a socket that no other thread is in a call with. The lock is held. */
+static void socket_close(struct data_socket *socket)
 {
 	if (socket->place == ABANDONED)
 		return;
 	close_for_good(&socket->descriptor);
 	socket_unlink(socket);
-	free(socket);
+	socket_free(socket);
 }
 
 void socket_release(struct data_socket *socket)
 {
 	pool_lock();
-	if (socket->place != LISTED || (socket->bound && pool.pooled >= POOL_SIZE))
-		socket_drop(socket);
-	else
-		socket_unbind(socket);
+	if (socket->place != LISTED || (socket->operation != NULL && pool.pooled >= POOL_SIZE)) {
+		socket_close(socket);
+	} else {
+		if (socket->operation != NULL)
+			pool.pooled++;
+		operation_free(socket->operation);
+		socket->operation = NULL;
+		socket->use = IDLE;
+	}
 	pthread_cond_broadcast(&pool.changed);
 	pool_unlock();
-}
-
-void socket_bind(struct data_socket *socket)
-{
-	socket->bound = true;
-	pool.pooled--;
-	pthread_cond_broadcast(&pool.changed);
-}
-
-void socket_unbind(struct data_socket *socket)
-{
-	if (socket->bound)
-		pool.pooled++;
-	socket->bound = false;
-	socket->idle = true;
 }
 
 void socket_discard(struct data_socket *socket)
 {
 	pool_lock();
-	socket_drop(socket);
+	socket_close(socket);
+	pthread_cond_broadcast(&pool.changed);
+	pool_unlock();
+}
+
+/* Sign operations. */
+
+CK_RV socket_bind(const struct visit *visit, struct data_socket *socket, struct operation *operation)
+{
+	pool_lock();
+	bool late = pool_overtaken(visit);
+	if (!late) {
+		socket->operation = operation;
+		socket->use = WAITING;
+		pool.pooled--;
+		pthread_cond_broadcast(&pool.changed);
+	}
+	pool_unlock();
+	return late ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_OK;
+}
+
+/* find_bound returns the socket of a session's operation, or NULL. The lock is held. */
+static struct data_socket *find_bound(CK_SESSION_HANDLE session)
+{
+	struct data_socket *socket = pool.sockets;
+	while (socket != NULL && !(socket->operation != NULL && socket->operation->session == session))
+		socket = socket->next;
+	return socket;
+}
+
+bool socket_bound(CK_SESSION_HANDLE session)
+{
+	pool_lock();
+	bool found = find_bound(session) != NULL;
+	pool_unlock();
+	return found;
+}
+
+struct data_socket *socket_resume(const struct visit *visit, CK_SESSION_HANDLE session)
+{
+	pool_lock();
+	struct data_socket *socket = find_bound(session);
+	if (socket != NULL && (socket->use == BUSY || pool_overtaken(visit)))
+		socket = NULL; /* another thread is ending it */
+	if (socket != NULL)
+		socket->use = BUSY;
+	pool_unlock();
+	return socket;
+}
+
+bool socket_pause(struct data_socket *socket)
+{
+	pool_lock();
+	bool ended = socket->operation->ended || socket->place != LISTED;
+	if (!ended)
+		socket->use = WAITING;
+	pool_unlock();
+	return !ended;
+}
+
+void socket_end_operations(const struct visit *visit, CK_SESSION_HANDLE session)
+{
+	pool_lock();
+	for (struct data_socket *socket = pool.sockets, *next; socket != NULL && !pool_overtaken(visit); socket = next) {
+		next = socket->next;
+		if (socket->operation == NULL || (session != 0 && socket->operation->session != session))
+			continue;
+		if (socket->use == BUSY)
+			socket->operation->ended = true;
+		else
+			socket_close(socket);
+	}
 	pthread_cond_broadcast(&pool.changed);
 	pool_unlock();
 }

@@ -13,15 +13,36 @@ enum state { DOWN, CONNECTING, READY, LOST, ENDING };
 
 enum place {
 	LISTED,   /* among the pool's sockets */
-	OVERDUE,  /* its client has ended while a thread was in a call with it: that thread frees it */
+	OVERDUE,  /* C_Finalize has ended while a thread was in a call with it: that thread frees it */
 	ABANDONED /* copied by a fork: nobody frees it */
+};
+
+enum use {
+	BUSY,   /* a thread is in a call with it */
+	IDLE,   /* any call may take it */
+	WAITING /* bound, and no thread is in a call with the operation */
+};
+
+/* A sign operation is a data socket that is bound to a session: this is what it needs besides. All but `session` and `ended` is the busy thread's. */
+struct operation {
+	CK_SESSION_HANDLE session;
+	CK_ULONG signature_length;
+	bool multi_part; /* the mechanism takes C_SignUpdate */
+	bool updated;    /* C_SignUpdate was called */
+	bool streaming;  /* messages without an answer were sent */
+	bool ended;      /* its session ended while a thread was in a call with it */
+	unsigned char *buffer;
+	size_t buffered;
+	uint64_t sequence, bytes;
 };
 
 struct data_socket {
 	struct data_socket *next;
 	struct descriptor descriptor;
 	enum place place;
-	bool idle, bound, greeted;
+	enum use use;
+	bool greeted;
+	struct operation *operation; /* that it is bound to; it then does not count against the pool */
 };
 
 /* What there is once in a process. The lock guards it all, and is never held over a round trip. */
@@ -72,16 +93,23 @@ void pool_close_control(void);
 /* pool_explain_loss is for a person who sees "device error": what has written the other lines is gone. The lock is not held. */
 void pool_explain_loss(bool ended);
 
-/* What begins with socket_ takes the lock, unless it says that it wants it to be held. */
+/* What begins with socket_ takes the lock. */
 
-/* socket_acquire takes an idle data socket or makes one; socket_release gives it back. */
+/* socket_acquire takes an idle data socket or makes one; socket_release gives it back, and ends the operation that it was bound to. */
 CK_RV socket_acquire(const struct visit *visit, struct data_socket **out);
 void socket_release(struct data_socket *socket);
 /* socket_discard closes the socket: what it carried is over, or cannot be told apart from what follows. */
 void socket_discard(struct data_socket *socket);
-/* socket_bind keeps the socket for a sign operation; it then no longer counts against the pool. The lock is held. */
-void socket_bind(struct data_socket *socket);
-/* socket_unbind notes that the operation is gone, and nobody uses the socket. The lock is held. */
-void socket_unbind(struct data_socket *socket);
+
+/* socket_bind begins a malloc'ed operation: the socket is its own until socket_release or socket_discard, which free it. Else it returns why not. */
+CK_RV socket_bind(const struct visit *visit, struct data_socket *socket, struct operation *operation);
+/* socket_bound reports whether a session has an operation. */
+bool socket_bound(CK_SESSION_HANDLE session);
+/* socket_resume takes the socket of a session's operation; NULL: there is none, or another thread is in a call with it. */
+struct data_socket *socket_resume(const struct visit *visit, CK_SESSION_HANDLE session);
+/* socket_pause gives it back; false: the operation ended meanwhile, and the socket is to be discarded. */
+bool socket_pause(struct data_socket *socket);
+/* socket_end_operations ends those of one session, or all (0); those in a call end when it returns. */
+void socket_end_operations(const struct visit *visit, CK_SESSION_HANDLE session);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * sign.c: sign operations (PKCS #11 v2.40, section 5.11, signing
- * functions). An operation owns one data socket from C_SignInit to its end, so
- * that its parts cannot change order. Parts are collected and sent without
+ * functions). An operation is a data socket that is bound to a session from
+ * C_SignInit to its end, so that its parts cannot change order. Parts are collected and sent without
  * waiting for an answer; each has a number, and the last message carries the
  * count of bytes, so that the token process never signs a shortened text.
  */
@@ -11,166 +11,50 @@
 #include "lifecycle.h"
 #include "pool.h"
 #include "rpc.h"
-#include "sign.h"
 
-struct operation {
-	struct operation *next;
-	CK_SESSION_HANDLE session;
-	struct data_socket *socket;
-	CK_ULONG signature_length;
-	bool multi_part; /* the mechanism takes C_SignUpdate */
-	bool updated;    /* C_SignUpdate was called */
-	bool streaming;  /* messages without an answer were sent */
-	bool busy;       /* a thread is in a call with it */
-	bool closed;     /* its session ended meanwhile */
-	unsigned char *buffer;
-	size_t buffered;
-	uint64_t sequence, bytes;
-};
-
-static struct operation *operations;
-static struct operation *abandoned __attribute__((used)); /* kept reachable for leak checkers */
-
-void operations_abandon(void)
+/* resume takes the operation of a session. Without one, rv says whether the session or only the operation is missing. */
+static struct data_socket *resume(const struct visit *visit, CK_SESSION_HANDLE session, CK_RV *rv)
 {
-	struct operation **end = &operations;
-	while (*end != NULL)
-		end = &(*end)->next;
-	*end = abandoned;
-	abandoned = operations;
-	operations = NULL;
-}
-
-static struct operation **find(CK_SESSION_HANDLE session)
-{
-	struct operation **at = &operations;
-	while (*at != NULL && (*at)->session != session)
-		at = &(*at)->next;
-	return at;
-}
-
-static void destroy(struct operation *operation)
-{
-	free(operation->buffer);
-	free(operation);
-}
-
-void operations_free(void)
-{
-	while (operations != NULL) {
-		struct operation *operation = operations;
-		operations = operation->next;
-		if (operation->busy) {
-			operation->closed = true;
-			continue;
-		}
-		socket_unbind(operation->socket);
-		destroy(operation);
-	}
-}
-
-/*
- * take marks the operation of a session as busy and returns it. Without one,
- * rv says whether the session or only the operation is missing.
- */
-static struct operation *take(const struct visit *visit, CK_SESSION_HANDLE session, CK_RV *rv)
-{
-	pool_lock();
-	struct operation *operation = *find(session);
-	if (operation != NULL && (operation->busy || pool_overtaken(visit)))
-		operation = NULL; /* another thread is ending it */
-	if (operation != NULL)
-		operation->busy = true;
-	pool_unlock();
+	struct data_socket *socket = socket_resume(visit, session);
 	*rv = CKR_OK;
-	if (operation == NULL) {
+	if (socket == NULL) {
 		*rv = rpc_check_session(visit, session);
 		if (*rv == CKR_OK)
 			*rv = CKR_OPERATION_NOT_INITIALIZED;
 	}
-	return operation;
+	return socket;
 }
 
-static void forget(struct operation *operation)
+/* end ends an operation; its socket is used again only where nothing can be left on it. */
+static void end(struct data_socket *socket, bool reusable)
 {
-	pool_lock();
-	struct operation **at = &operations;
-	while (*at != NULL && *at != operation)
-		at = &(*at)->next;
-	if (*at != NULL)
-		*at = operation->next;
-	pool_unlock();
-}
-
-/* end removes the operation; its socket is used again only where nothing can be left on it. */
-static void end(struct operation *operation, bool reusable)
-{
-	forget(operation);
 	if (reusable)
-		socket_release(operation->socket);
+		socket_release(socket);
 	else
-		socket_discard(operation->socket);
-	destroy(operation);
+		socket_discard(socket);
 }
 
-/* keep gives an operation back that goes on, unless its session ended meanwhile. */
-static void keep(struct operation *operation)
+/* pause_or_end gives an operation back that goes on, unless its session ended meanwhile. */
+static void pause_or_end(struct data_socket *socket)
 {
-	pool_lock();
-	bool closed = operation->closed;
-	operation->busy = closed;
-	pool_unlock();
-	if (closed)
-		end(operation, false);
+	if (!socket_pause(socket))
+		socket_discard(socket);
 }
 
 /* cancel ends the operation here and in the token process, which then takes another C_SignInit. */
-static void cancel(struct operation *operation)
+static void cancel(struct data_socket *socket)
 {
 	struct reply reply;
-	CK_RV rv = rpc_send(operation->socket, WIRE_SIGN_CANCEL, operation->session, 0, (struct span){0}, (struct span){0});
+	CK_RV rv = rpc_send(socket, WIRE_SIGN_CANCEL, socket->operation->session, 0, (struct span){0}, (struct span){0});
 	if (rv == CKR_OK)
-		rv = rpc_receive(operation->socket, &reply);
+		rv = rpc_receive(socket, &reply);
 	if (rv == CKR_OK)
 		reply_free(&reply);
-	end(operation, rv == CKR_OK && !operation->streaming);
+	end(socket, rv == CKR_OK && !socket->operation->streaming);
 }
 
-/* next_forgotten takes one operation that ended with its session; those in a call end when it returns. */
-static struct operation *next_forgotten(const struct visit *visit, CK_SESSION_HANDLE session)
-{
-	struct operation *found = NULL;
-	pool_lock();
-	for (struct operation *operation = operations; operation != NULL && !pool_overtaken(visit); operation = operation->next) {
-		if (session != 0 && operation->session != session)
-			continue;
-		if (operation->busy)
-			operation->closed = true;
-		else
-			found = operation;
-	}
-	if (found != NULL)
-		found->busy = true;
-	pool_unlock();
-	return found;
-}
-
-void operations_forget(const struct visit *visit, CK_SESSION_HANDLE session)
-{
-	for (struct operation *operation; (operation = next_forgotten(visit, session)) != NULL;)
-		end(operation, false);
-}
-
-static bool has_operation(CK_SESSION_HANDLE session)
-{
-	pool_lock();
-	bool found = *find(session) != NULL;
-	pool_unlock();
-	return found;
-}
-
-/* add puts an operation that the token process has begun into the table. */
-static CK_RV add(const struct visit *visit, struct operation *operation, const struct reply *reply)
+/* accept_operation reads the answer to C_SignInit into the operation. */
+static CK_RV accept_operation(struct operation *operation, const struct reply *reply)
 {
 	uint64_t flags = 0;
 	if (reply->value == 0 || reply->value > WIRE_MAX_PAYLOAD)
@@ -179,38 +63,34 @@ static CK_RV add(const struct visit *visit, struct operation *operation, const s
 		memcpy(&flags, reply->payload, sizeof flags);
 	operation->signature_length = (CK_ULONG)reply->value;
 	operation->multi_part = (flags & WIRE_MULTI_PART) != 0;
-	pool_lock();
-	bool late = pool_overtaken(visit);
-	if (!late) {
-		socket_bind(operation->socket);
-		operation->next = operations;
-		operations = operation;
-	}
-	pool_unlock();
-	return late ? CKR_CRYPTOKI_NOT_INITIALIZED : CKR_OK;
+	return CKR_OK;
 }
 
-/* begin asks the token process to begin an operation, which ends here if it does not. */
+/* begin asks the token process to begin an operation, and binds a socket to it. */
 static CK_RV begin(const struct visit *visit, struct operation *operation, const CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
 {
 	uint64_t type = mechanism->mechanism;
 	struct span head = {&type, sizeof type};
 	struct span parameter = {mechanism->pParameter, mechanism->ulParameterLen};
+	struct data_socket *socket;
 	struct reply reply;
-	CK_RV rv = rpc_send(operation->socket, WIRE_SIGN_INIT, operation->session, key, head, parameter);
+	CK_RV rv = socket_acquire(visit, &socket);
+	if (rv != CKR_OK)
+		return rv;
+	rv = rpc_send(socket, WIRE_SIGN_INIT, operation->session, key, head, parameter);
 	if (rv == CKR_OK)
-		rv = rpc_receive(operation->socket, &reply);
+		rv = rpc_receive(socket, &reply);
 	if (rv != CKR_OK) {
-		end(operation, false);
+		socket_discard(socket);
 		return rv;
 	}
-	rv = reply.rv;
-	bool refused = rv != CKR_OK;
-	if (!refused)
-		rv = add(visit, operation, &reply);
+	bool refused = reply.rv != CKR_OK;
+	rv = refused ? reply.rv : accept_operation(operation, &reply);
 	reply_free(&reply);
+	if (rv == CKR_OK)
+		rv = socket_bind(visit, socket, operation);
 	if (rv != CKR_OK)
-		end(operation, refused);
+		end(socket, refused);
 	return rv;
 }
 
@@ -220,42 +100,40 @@ static CK_RV sign_init(const struct visit *visit, CK_SESSION_HANDLE session, CK_
 		return CKR_ARGUMENTS_BAD;
 	if (mechanism->ulParameterLen > WIRE_MAX_PAYLOAD / 2)
 		return CKR_MECHANISM_PARAM_INVALID;
-	if (has_operation(session))
+	if (socket_bound(session))
 		return CKR_OPERATION_ACTIVE;
 	struct operation *operation = calloc(1, sizeof *operation);
 	if (operation == NULL)
 		return CKR_HOST_MEMORY; /* not later: the token process would have begun it */
 	operation->session = session;
-	CK_RV rv = socket_acquire(visit, &operation->socket);
-	if (rv != CKR_OK) {
-		destroy(operation);
-		return rv;
-	}
-	return begin(visit, operation, mechanism, key);
+	CK_RV rv = begin(visit, operation, mechanism, key);
+	if (rv != CKR_OK)
+		free(operation);
+	return rv;
 }
 
 /* length_query answers a call that has no room for the signature; false: there is room. */
-static bool length_query(const struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len, CK_RV *rv)
+static bool length_query(const struct data_socket *socket, CK_BYTE *signature, CK_ULONG *signature_len, CK_RV *rv)
 {
-	if (signature != NULL && *signature_len >= operation->signature_length)
+	if (signature != NULL && *signature_len >= socket->operation->signature_length)
 		return false;
 	*rv = signature == NULL ? CKR_OK : CKR_BUFFER_TOO_SMALL;
-	*signature_len = operation->signature_length;
+	*signature_len = socket->operation->signature_length;
 	return true;
 }
 
 /* finish receives the signature and ends the operation. */
-static CK_RV finish(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
+static CK_RV finish(struct data_socket *socket, CK_BYTE *signature, CK_ULONG *signature_len)
 {
 	struct reply reply;
-	CK_RV rv = rpc_receive(operation->socket, &reply);
+	CK_RV rv = rpc_receive(socket, &reply);
 	if (rv != CKR_OK) {
-		end(operation, false);
+		socket_discard(socket);
 		return rv;
 	}
 	rv = reply.rv;
 	if (rv == CKR_OK) {
-		if (reply.length == operation->signature_length) {
+		if (reply.length == socket->operation->signature_length) {
 			memcpy(signature, reply.payload, reply.length);
 			*signature_len = (CK_ULONG)reply.length;
 		} else {
@@ -263,45 +141,45 @@ static CK_RV finish(struct operation *operation, CK_BYTE *signature, CK_ULONG *s
 		}
 	}
 	reply_free(&reply);
-	end(operation, rv == CKR_OK || !operation->streaming);
+	end(socket, rv == CKR_OK || !socket->operation->streaming);
 	return rv;
 }
 
 /* send_part sends one numbered message, or reports the answer that refuses the operation. */
-static CK_RV send_part(struct operation *operation, struct span part)
+static CK_RV send_part(struct data_socket *socket, struct span part)
 {
-	if (operation->streaming && rpc_answered(operation->socket)) {
+	if (socket->operation->streaming && rpc_answered(socket)) {
 		struct reply reply;
-		CK_RV rv = rpc_receive(operation->socket, &reply);
+		CK_RV rv = rpc_receive(socket, &reply);
 		if (rv != CKR_OK)
 			return rv;
 		rv = reply.rv != CKR_OK ? reply.rv : CKR_DEVICE_ERROR;
 		reply_free(&reply);
 		return rv;
 	}
-	CK_RV rv = rpc_send(operation->socket, WIRE_SIGN_UPDATE, operation->session, operation->sequence, part, (struct span){0});
+	CK_RV rv = rpc_send(socket, WIRE_SIGN_UPDATE, socket->operation->session, socket->operation->sequence, part, (struct span){0});
 	if (rv != CKR_OK)
 		return rv;
-	operation->streaming = true;
-	operation->sequence++;
-	operation->bytes += part.length;
+	socket->operation->streaming = true;
+	socket->operation->sequence++;
+	socket->operation->bytes += part.length;
 	return CKR_OK;
 }
 
-static CK_RV flush(struct operation *operation)
+static CK_RV flush(struct data_socket *socket)
 {
-	if (operation->buffered == 0)
+	if (socket->operation->buffered == 0)
 		return CKR_OK;
-	CK_RV rv = send_part(operation, (struct span){operation->buffer, operation->buffered});
-	operation->buffered = 0;
+	CK_RV rv = send_part(socket, (struct span){socket->operation->buffer, socket->operation->buffered});
+	socket->operation->buffered = 0;
 	return rv;
 }
 
-static CK_RV send_directly(struct operation *operation, const CK_BYTE *part, CK_ULONG length)
+static CK_RV send_directly(struct data_socket *socket, const CK_BYTE *part, CK_ULONG length)
 {
 	while (length > 0) {
 		size_t piece = length < WIRE_MAX_UPDATE ? length : WIRE_MAX_UPDATE;
-		CK_RV rv = send_part(operation, (struct span){part, piece});
+		CK_RV rv = send_part(socket, (struct span){part, piece});
 		if (rv != CKR_OK)
 			return rv;
 		part += piece;
@@ -310,121 +188,121 @@ static CK_RV send_directly(struct operation *operation, const CK_BYTE *part, CK_
 	return CKR_OK;
 }
 
-static CK_RV update(struct operation *operation, const CK_BYTE *part, CK_ULONG length)
+static CK_RV update(struct data_socket *socket, const CK_BYTE *part, CK_ULONG length)
 {
-	if (length >= WIRE_COALESCE - operation->buffered) {
-		CK_RV rv = flush(operation);
+	if (length >= WIRE_COALESCE - socket->operation->buffered) {
+		CK_RV rv = flush(socket);
 		if (rv != CKR_OK)
 			return rv;
 	}
 	if (length >= WIRE_COALESCE)
-		return send_directly(operation, part, length);
+		return send_directly(socket, part, length);
 	if (length == 0)
 		return CKR_OK;
-	if (operation->buffer == NULL && (operation->buffer = malloc(WIRE_COALESCE)) == NULL)
-		return send_directly(operation, part, length); /* slower */
-	memcpy(operation->buffer + operation->buffered, part, length);
-	operation->buffered += length;
+	if (socket->operation->buffer == NULL && (socket->operation->buffer = malloc(WIRE_COALESCE)) == NULL)
+		return send_directly(socket, part, length); /* slower */
+	memcpy(socket->operation->buffer + socket->operation->buffered, part, length);
+	socket->operation->buffered += length;
 	return CKR_OK;
 }
 
 /* sign_collected ends an operation with what was sent and what is still here. */
-static CK_RV sign_collected(struct operation *operation, CK_BYTE *signature, CK_ULONG *signature_len)
+static CK_RV sign_collected(struct data_socket *socket, CK_BYTE *signature, CK_ULONG *signature_len)
 {
-	CK_RV rv = flush(operation);
+	CK_RV rv = flush(socket);
 	if (rv == CKR_OK)
-		rv = rpc_send(operation->socket, WIRE_SIGN_FINAL, operation->session, operation->bytes, (struct span){0}, (struct span){0});
+		rv = rpc_send(socket, WIRE_SIGN_FINAL, socket->operation->session, socket->operation->bytes, (struct span){0}, (struct span){0});
 	if (rv != CKR_OK) {
-		end(operation, false);
+		socket_discard(socket);
 		return rv;
 	}
-	return finish(operation, signature, signature_len);
+	return finish(socket, signature, signature_len);
 }
 
 /* sign_whole is C_Sign after all checks. Long texts go the way of C_SignUpdate. */
-static CK_RV sign_whole(struct operation *operation, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
+static CK_RV sign_whole(struct data_socket *socket, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
 {
 	CK_RV rv;
 	if (data_len <= WIRE_COALESCE) {
-		rv = rpc_send(operation->socket, WIRE_SIGN, operation->session, 0, (struct span){data, data_len}, (struct span){0});
+		rv = rpc_send(socket, WIRE_SIGN, socket->operation->session, 0, (struct span){data, data_len}, (struct span){0});
 		if (rv == CKR_OK)
-			return finish(operation, signature, signature_len);
-	} else if (operation->multi_part) {
-		rv = update(operation, data, data_len);
+			return finish(socket, signature, signature_len);
+	} else if (socket->operation->multi_part) {
+		rv = update(socket, data, data_len);
 		if (rv == CKR_OK)
-			return sign_collected(operation, signature, signature_len);
+			return sign_collected(socket, signature, signature_len);
 	} else {
-		cancel(operation);
+		cancel(socket);
 		return CKR_DATA_LEN_RANGE;
 	}
-	end(operation, false);
+	socket_discard(socket);
 	return rv;
 }
 
 static CK_RV sign(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_len, CK_BYTE *signature, CK_ULONG *signature_len)
 {
 	CK_RV rv;
-	struct operation *operation = take(visit, session, &rv);
-	if (operation == NULL)
+	struct data_socket *socket = resume(visit, session, &rv);
+	if (socket == NULL)
 		return signature_len == NULL ? CKR_ARGUMENTS_BAD : rv;
 	/* libp11 0.4.11 asks with no data for EC keys and goes on well only if this ends the operation. */
 	if (signature_len == NULL || (data == NULL && data_len != 0)) {
-		cancel(operation);
+		cancel(socket);
 		return CKR_ARGUMENTS_BAD;
 	}
-	if (operation->updated) {
-		cancel(operation);
+	if (socket->operation->updated) {
+		cancel(socket);
 		return CKR_OPERATION_NOT_INITIALIZED;
 	}
-	if (length_query(operation, signature, signature_len, &rv)) {
-		keep(operation);
+	if (length_query(socket, signature, signature_len, &rv)) {
+		pause_or_end(socket);
 		return rv;
 	}
-	return sign_whole(operation, data, data_len, signature, signature_len);
+	return sign_whole(socket, data, data_len, signature, signature_len);
 }
 
 static CK_RV sign_update(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *part, CK_ULONG part_len)
 {
 	CK_RV rv;
-	struct operation *operation = take(visit, session, &rv);
-	if (operation == NULL)
+	struct data_socket *socket = resume(visit, session, &rv);
+	if (socket == NULL)
 		return part == NULL && part_len != 0 ? CKR_ARGUMENTS_BAD : rv;
 	if (part == NULL && part_len != 0)
 		rv = CKR_ARGUMENTS_BAD;
-	else if (!operation->multi_part)
+	else if (!socket->operation->multi_part)
 		rv = CKR_FUNCTION_NOT_SUPPORTED;
 	if (rv != CKR_OK) {
-		cancel(operation);
+		cancel(socket);
 		return rv;
 	}
-	operation->updated = true;
-	rv = update(operation, part, part_len);
+	socket->operation->updated = true;
+	rv = update(socket, part, part_len);
 	if (rv == CKR_OK)
-		keep(operation);
+		pause_or_end(socket);
 	else
-		end(operation, false);
+		socket_discard(socket);
 	return rv;
 }
 
 static CK_RV sign_final(const struct visit *visit, CK_SESSION_HANDLE session, CK_BYTE *signature, CK_ULONG *signature_len)
 {
 	CK_RV rv;
-	struct operation *operation = take(visit, session, &rv);
-	if (operation == NULL)
+	struct data_socket *socket = resume(visit, session, &rv);
+	if (socket == NULL)
 		return signature_len == NULL ? CKR_ARGUMENTS_BAD : rv;
 	if (signature_len == NULL) {
-		cancel(operation);
+		cancel(socket);
 		return CKR_ARGUMENTS_BAD;
 	}
-	if (!operation->multi_part) {
-		cancel(operation);
+	if (!socket->operation->multi_part) {
+		cancel(socket);
 		return CKR_FUNCTION_NOT_SUPPORTED;
 	}
-	if (length_query(operation, signature, signature_len, &rv)) {
-		keep(operation);
+	if (length_query(socket, signature, signature_len, &rv)) {
+		pause_or_end(socket);
 		return rv;
 	}
-	return sign_collected(operation, signature, signature_len);
+	return sign_collected(socket, signature, signature_len);
 }
 
 CK_RV C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
