@@ -140,7 +140,7 @@ bool agent_connect(const struct descriptor *control, const struct sockaddr_un *a
 		if (connect(control->fd, (const struct sockaddr *)address, sizeof *address) == 0)
 			return trusted(control->fd, address->sun_path) && greet_agent(control, address->sun_path);
 		int reason = errno;
-		if (!wait_failed(reason, now_ms() - began, &waited))
+		if (descriptor_wait(NULL, 0, reason, began, &waited))
 			continue;
 		complain("signkit: cannot connect to the agent at %s (SIGNKIT_AGENT): %s%s", address->sun_path,
 			 reason == EAGAIN ? "it takes no connection" : strerror(reason),

@@ -172,9 +172,21 @@ static void mark_claimed(void)
 static uint32_t gate; /* 0 open, 1 closed, 2 closed and somebody waits */
 static uintptr_t gate_holder;
 
+/* Exchanges and not loads and stores, which helgrind takes for races. */
+static void gate_hold(uintptr_t holder)
+{
+	__atomic_exchange_n(&gate_holder, holder, __ATOMIC_RELAXED);
+}
+
+static bool gate_held_here(void)
+{
+	uintptr_t self = (uintptr_t)pthread_self();
+	return __atomic_compare_exchange_n(&gate_holder, &self, self, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 static bool gate_closed(void)
 {
-	__atomic_store_n(&gate_holder, (uintptr_t)pthread_self(), __ATOMIC_RELAXED);
+	gate_hold((uintptr_t)pthread_self());
 	return true;
 }
 
@@ -183,7 +195,7 @@ bool gate_close(void)
 	uint32_t open = 0;
 	if (__atomic_compare_exchange_n(&gate, &open, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return gate_closed();
-	if (__atomic_load_n(&gate_holder, __ATOMIC_RELAXED) == (uintptr_t)pthread_self())
+	if (gate_held_here())
 		return false;
 	int64_t limit = now_ms() + GATE_LIMIT;
 	while (__atomic_exchange_n(&gate, 2, __ATOMIC_ACQUIRE) != 0) {
@@ -200,7 +212,7 @@ void gate_open(bool closed)
 {
 	if (!closed)
 		return;
-	__atomic_store_n(&gate_holder, 0, __ATOMIC_RELAXED);
+	gate_hold(0);
 	if (__atomic_exchange_n(&gate, 0, __ATOMIC_RELEASE) == 2)
 		syscall(SYS_futex, &gate, FUTEX_WAKE | FUTEX_PRIVATE, 1, NULL, NULL, 0);
 }

@@ -67,49 +67,29 @@ __attribute__((destructor)) static void unload(void)
 
 /* Start and stop. */
 
-/* start_with_agent begins and ends with the lock held, and does not hold it while it waits for the agent. */
-static CK_RV start_with_agent(const char *path)
+static bool connect_agent(const char *path)
 {
 	struct sockaddr_un address;
 	if (!agent_address(path, &address))
-		return CKR_GENERAL_ERROR;
+		return false;
 	bool closed = gate_close();
 	bool made = descriptor_unconnected(SOCK_SEQPACKET, &pool.control);
 	int reason = errno;
 	gate_open(closed);
-	if (!made) {
+	if (!made)
 		complain("signkit: cannot make a socket for the agent: %s", strerror(reason));
-		return CKR_GENERAL_ERROR;
-	}
-	pool.state = CONNECTING;
-	pool_unlock();
-	bool connected = agent_connect(&pool.control, &address);
-	pool_lock();
-	if (!connected)
-		pool_close_control();
-	pool.answered = connected;
-	pool.state = connected ? READY : DOWN;
-	pthread_cond_broadcast(&pool.changed);
-	return connected ? CKR_OK : CKR_GENERAL_ERROR;
+	return made && agent_connect(&pool.control, &address);
 }
 
-/* start begins and ends with the lock held. */
-static CK_RV start(void)
+static bool start_token_process(void)
 {
-	if (!pool.changed_made)
-		pool_make_changed();
-	if (!fork_watch())
-		return CKR_HOST_MEMORY;
-	const char *path = agent_named();
-	pool.agent = path != NULL;
-	if (pool.agent)
-		return start_with_agent(path);
 	int theirs;
 	bool closed = gate_close();
 	if (!descriptor_pair(SOCK_SEQPACKET, &pool.control, &theirs)) {
+		int reason = errno;
 		gate_open(closed);
-		complain("signkit: cannot make a socket for the token process: %s", strerror(errno));
-		return CKR_GENERAL_ERROR;
+		complain("signkit: cannot make a socket for the token process: %s", strerror(reason));
+		return false;
 	}
 	bool started = spawn_token_process(theirs, &token_child);
 	close(theirs);
@@ -119,13 +99,28 @@ static CK_RV start(void)
 		spawn_explain_limits();
 		started = false;
 	}
-	if (!started) {
+	return started;
+}
+
+/* start begins and ends with the lock held. In between the control socket is this thread's, and others wait for its state. */
+static CK_RV start(void)
+{
+	if (!pool.changed_made)
+		pool_make_changed();
+	if (!fork_watch())
+		return CKR_HOST_MEMORY;
+	const char *path = agent_named();
+	pool.agent = path != NULL;
+	pool.state = CONNECTING;
+	pool_unlock();
+	bool connected = path != NULL ? connect_agent(path) : start_token_process();
+	pool_lock();
+	if (!connected)
 		pool_close_control();
-		return CKR_GENERAL_ERROR;
-	}
-	pool.answered = false;
-	pool.state = READY;
-	return CKR_OK;
+	pool.answered = connected && pool.agent;
+	pool.state = connected ? READY : DOWN;
+	pthread_cond_broadcast(&pool.changed);
+	return connected ? CKR_OK : CKR_GENERAL_ERROR;
 }
 
 /* retire ends what was started: it waits for the calls in flight, for STOP_LIMIT at most. Begins and ends with the lock held. */

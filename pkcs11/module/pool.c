@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -49,7 +50,8 @@ bool pool_wait(int64_t limit)
 void pool_shut(void)
 {
 	for (struct data_socket *socket = pool.sockets; socket != NULL; socket = socket->next)
-		descriptor_shut(&socket->descriptor);
+		if (socket->use != OPENING) /* else the control socket is what its thread waits for */
+			descriptor_shut(&socket->descriptor);
 	descriptor_shut(&pool.control);
 }
 
@@ -59,28 +61,34 @@ bool pool_reachable(void)
 	return descriptor_is_ours(&pool.control) && recv(pool.control.fd, &peek, sizeof peek, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-void pool_lose(void)
+enum loss pool_lose(enum loss seen)
 {
+	bool in_start = !pool.answered && !pool.agent && descriptor_is_ours(&pool.control);
 	pool.state = LOST;
 	pool_shut();
 	pthread_cond_broadcast(&pool.changed);
-	if (!pool.answered && !pool.agent && descriptor_is_ours(&pool.control))
-		spawn_explain_limits();
+	if (in_start)
+		return LOSS_IN_START;
+	return pool.answered ? seen : LOSS_TOLD;
 }
 
-/* far_end is who answers, for messages. */
-static const char *far_end(void)
-{
-	return pool.agent ? "agent" : "token process";
-}
-
-void pool_explain_loss(bool ended)
+void pool_explain(enum loss loss)
 {
 	static const char advice[] = "a signature that was asked for may have been made";
-	if (ended)
-		complain("signkit: the %s has ended during a call (was it killed, or is there too little memory?); %s", far_end(), advice);
-	else
-		complain("signkit: the %s has been silent for %d s; %s", far_end(), WIRE_SILENCE / 1000, advice);
+	const char *far_end = pool.agent ? "agent" : "token process";
+	switch (loss) {
+	case LOSS_TOLD:
+		break;
+	case LOSS_IN_START:
+		spawn_explain_limits();
+		break;
+	case LOSS_ENDED:
+		complain("signkit: the %s has ended during a call (was it killed, or is there too little memory?); %s", far_end, advice);
+		break;
+	case LOSS_SILENT:
+		complain("signkit: the %s has been silent for %d s; %s", far_end, WIRE_SILENCE / 1000, advice);
+		break;
+	}
 }
 
 /*
@@ -117,10 +125,11 @@ void pool_close(void)
 {
 	while (pool.sockets != NULL) {
 		struct data_socket *socket = pool.sockets;
-		if (socket->use != BUSY)
+		bool mine = socket->use == IDLE || socket->use == WAITING;
+		if (mine)
 			close_for_good(&socket->descriptor);
 		pool.sockets = socket->next;
-		if (socket->use != BUSY) {
+		if (mine) {
 			socket_free(socket);
 			continue;
 		}
@@ -202,91 +211,6 @@ static struct data_socket *socket_take_idle(void)
 	return NULL;
 }
 
-/* socket_make opens a data socket. NULL: errno tells whether to wait for another one. The lock is held. */
-static struct data_socket *socket_make(void)
-{
-	struct data_socket *socket = calloc(1, sizeof *socket);
-	if (socket == NULL) {
-		errno = ENOMEM; /* a host's own allocator need not say so */
-		return NULL;
-	}
-	int theirs;
-	bool closed = gate_close();
-	if (!descriptor_pair(SOCK_STREAM, &socket->descriptor, &theirs)) {
-		int saved = errno;
-		gate_open(closed);
-		free(socket);
-		errno = saved;
-		return NULL;
-	}
-	char kind = WIRE_DATA_SOCKET;
-	bool sent = descriptor_send_packet(&pool.control, &kind, sizeof kind, theirs);
-	int saved = errno;
-	close(theirs);
-	if (!sent) {
-		descriptor_close(&socket->descriptor);
-		gate_open(closed);
-		free(socket);
-		errno = saved;
-		return NULL;
-	}
-	socket->next = pool.sockets;
-	pool.sockets = socket;
-	gate_open(closed);
-	pool.pooled++;
-	pool.total++;
-	return socket;
-}
-
-static bool out_of_descriptors(int reason)
-{
-	return reason == EMFILE || reason == ENFILE || reason == ETOOMANYREFS || reason == EINVAL;
-}
-
-/* acquire begins and ends with the lock held. lost is why the token process cannot be reached any more, or 0. */
-static CK_RV acquire(const struct visit *visit, struct data_socket **out, int *lost)
-{
-	for (;;) {
-		if (pool.state == LOST && !pool_overtaken(visit))
-			return CKR_DEVICE_ERROR;
-		if (pool.state != READY || pool_overtaken(visit))
-			return CKR_CRYPTOKI_NOT_INITIALIZED;
-		if ((*out = socket_take_idle()) != NULL)
-			return CKR_OK;
-		if (!descriptor_is_ours(&pool.control)) {
-			pool_lose();
-			continue;
-		}
-		if (pool.pooled < POOL_SIZE && pool.total < SOCKETS_MAX) {
-			if ((*out = socket_make()) != NULL)
-				return CKR_OK;
-			if (errno == ENOMEM || errno == ENOBUFS)
-				return CKR_HOST_MEMORY;
-			int reason = errno;
-			if (!out_of_descriptors(reason)) {
-				if (pool.answered && descriptor_is_ours(&pool.control))
-					*lost = reason;
-				pool_lose();
-				continue;
-			}
-		}
-		if (pool.pooled == 0) /* nobody will give one back */
-			return CKR_HOST_MEMORY;
-		pool_wait(now_ms() + 1000);
-	}
-}
-
-CK_RV socket_acquire(const struct visit *visit, struct data_socket **out)
-{
-	int lost = 0;
-	pool_lock();
-	CK_RV rv = acquire(visit, out, &lost);
-	pool_unlock();
-	if (lost != 0)
-		pool_explain_loss(lost != EAGAIN);
-	return rv;
-}
-
 /* socket_close closes and frees a socket that no other thread is in a call with. The lock is held. */
 static void socket_close(struct data_socket *socket)
 {
@@ -295,6 +219,128 @@ static void socket_close(struct data_socket *socket)
 	close_for_good(&socket->descriptor);
 	socket_unlink(socket);
 	socket_free(socket);
+}
+
+/* socket_reserve puts a socket that is to be opened among the others. NULL: no memory. The lock is held. */
+static struct data_socket *socket_reserve(void)
+{
+	struct data_socket *socket = calloc(1, sizeof *socket);
+	if (socket == NULL)
+		return NULL;
+	socket->use = OPENING;
+	socket->descriptor.fd = -1;
+	socket->next = pool.sockets;
+	pool.sockets = socket;
+	pool.pooled++;
+	pool.total++;
+	return socket;
+}
+
+/*
+ * socket_offer makes a pair and sends the far end, which is open here with the
+ * gate closed, and so not while it waits. It returns 0, or the errno of what failed.
+ */
+static int socket_offer(struct data_socket *socket, const struct descriptor *control)
+{
+	int theirs, reason = 0;
+	char kind = WIRE_DATA_SOCKET;
+	bool closed = gate_close();
+	if (!descriptor_pair(SOCK_STREAM, &socket->descriptor, &theirs)) {
+		reason = errno;
+		socket->descriptor.fd = -1;
+	} else {
+		if (!descriptor_try_packet(control, &kind, sizeof kind, theirs))
+			reason = errno;
+		close(theirs);
+		if (reason != 0)
+			descriptor_close(&socket->descriptor);
+	}
+	gate_open(closed);
+	return reason;
+}
+
+/* socket_open opens a reserved socket. It returns 0, or the errno of what failed; EAGAIN is the other side's silence. The lock is not held. */
+static int socket_open(struct data_socket *socket, const struct descriptor *control)
+{
+	int64_t waited = 0;
+	for (;;) {
+		int64_t began = now_ms();
+		int reason = socket_offer(socket, control);
+		if (reason == 0 || !descriptor_wait(control, POLLOUT, reason, began, &waited))
+			return reason;
+	}
+}
+
+static bool out_of_descriptors(int reason)
+{
+	return reason == EMFILE || reason == ENFILE || reason == ETOOMANYREFS || reason == EINVAL;
+}
+
+/*
+ * socket_add makes one more socket, for which there is a place. It returns 0, or
+ * the errno of what failed. The lock is held before and after, but not while the
+ * other side may keep this waiting: whatever it guards may have changed.
+ */
+static int socket_add(struct data_socket **out)
+{
+	struct data_socket *socket = socket_reserve();
+	if (socket == NULL)
+		return ENOMEM; /* a host's own allocator need not set errno */
+	struct descriptor control = pool.control;
+	pool_unlock();
+	int reason = socket_open(socket, &control);
+	pool_lock();
+	if (reason == 0 && socket->place == LISTED && pool.state == READY) {
+		socket->use = BUSY;
+		*out = socket;
+		return 0;
+	}
+	socket_close(socket);
+	pthread_cond_broadcast(&pool.changed);
+	return reason;
+}
+
+/* acquire begins and ends with the lock held. */
+static CK_RV acquire(const struct visit *visit, struct data_socket **out, enum loss *loss)
+{
+	for (*out = NULL; *out == NULL;) {
+		if (pool.state == LOST && !pool_overtaken(visit))
+			return CKR_DEVICE_ERROR;
+		if (pool.state != READY || pool_overtaken(visit))
+			return CKR_CRYPTOKI_NOT_INITIALIZED;
+		if ((*out = socket_take_idle()) != NULL)
+			break;
+		if (!descriptor_is_ours(&pool.control)) {
+			*loss = pool_lose(LOSS_TOLD);
+			continue;
+		}
+		if (pool.pooled < POOL_SIZE && pool.total < SOCKETS_MAX) {
+			int reason = socket_add(out);
+			if (reason == ENOMEM || reason == ENOBUFS)
+				return CKR_HOST_MEMORY;
+			if (reason == 0 || pool.state != READY || pool_overtaken(visit))
+				continue;
+			if (!out_of_descriptors(reason)) {
+				enum loss seen = reason == EAGAIN ? LOSS_SILENT : LOSS_ENDED;
+				*loss = pool_lose(descriptor_is_ours(&pool.control) ? seen : LOSS_TOLD);
+				continue;
+			}
+		}
+		if (pool.pooled == 0) /* nobody will give one back */
+			return CKR_HOST_MEMORY;
+		pool_wait(now_ms() + 1000);
+	}
+	return CKR_OK;
+}
+
+CK_RV socket_acquire(const struct visit *visit, struct data_socket **out)
+{
+	enum loss loss = LOSS_TOLD;
+	pool_lock();
+	CK_RV rv = acquire(visit, out, &loss);
+	pool_unlock();
+	pool_explain(loss);
+	return rv;
 }
 
 void socket_release(struct data_socket *socket)

@@ -18,9 +18,10 @@ enum place {
 };
 
 enum use {
-	BUSY,   /* a thread is in a call with it */
-	IDLE,   /* any call may take it */
-	WAITING /* bound, and no thread is in a call with the operation */
+	OPENING, /* a thread makes it, without the lock: the descriptor is that thread's */
+	BUSY,    /* a thread is in a call with it */
+	IDLE,    /* any call may take it */
+	WAITING  /* bound, and no thread is in a call with the operation */
 };
 
 /* A sign operation is a data socket that is bound to a session: this is what it needs besides. All but `session` and `ended` is the busy thread's. */
@@ -45,7 +46,15 @@ struct data_socket {
 	struct operation *operation; /* that it is bound to; it then does not count against the pool */
 };
 
-/* What there is once in a process. The lock guards it all, and is never held over a round trip. */
+/* What there is to say, once, of a token process or agent that is lost. */
+enum loss {
+	LOSS_TOLD,     /* nothing: it was said, or the host has closed our sockets */
+	LOSS_IN_START, /* it never greeted */
+	LOSS_ENDED,
+	LOSS_SILENT,
+};
+
+/* What there is once in a process. The lock guards it all, and is never held over a wait on another process. */
 struct pool {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* made by the first start, or with a copy */
@@ -80,8 +89,8 @@ bool pool_wait(int64_t limit);
 bool pool_overtaken(const struct visit *visit);
 /* pool_reachable reports whether the token process is there. */
 bool pool_reachable(void);
-/* pool_lose notes that the token process is gone or silent. */
-void pool_lose(void);
+/* pool_lose notes that the token process is gone or silent, of which `seen` is a sign; pool_explain says what it returns. */
+enum loss pool_lose(enum loss seen);
 /* pool_shut wakes every thread that waits for an answer. */
 void pool_shut(void);
 /* pool_close closes every socket and forgets it, but for those that a thread is still in a call with. */
@@ -90,8 +99,8 @@ void pool_close(void);
 void pool_abandon(void);
 /* pool_close_control closes a control socket that did not come into use. */
 void pool_close_control(void);
-/* pool_explain_loss is for a person who sees "device error": what has written the other lines is gone. The lock is not held. */
-void pool_explain_loss(bool ended);
+/* pool_explain is for a person who sees "device error": what has written the other lines is gone. The lock is not held. */
+void pool_explain(enum loss loss);
 
 /* What begins with socket_ takes the lock. */
 

@@ -18,19 +18,16 @@
 static CK_RV lose(const struct data_socket *socket)
 {
 	CK_RV rv = CKR_DEVICE_ERROR;
-	bool ours = descriptor_is_ours(&socket->descriptor), ended = ours && descriptor_ended(&socket->descriptor), explain = false;
+	enum loss loss = LOSS_TOLD, seen = LOSS_TOLD;
+	if (descriptor_is_ours(&socket->descriptor)) /* else the host has closed it */
+		seen = descriptor_ended(&socket->descriptor) ? LOSS_ENDED : LOSS_SILENT;
 	pool_lock();
-	if (socket->place != LISTED) {
+	if (socket->place == LISTED && pool.state == READY)
+		loss = pool_lose(seen);
+	else if (socket->place != LISTED || pool.state != LOST)
 		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
-	} else if (pool.state == READY) {
-		explain = pool.answered && ours; /* else the host has closed the socket, or the start is what failed */
-		pool_lose();
-	} else if (pool.state != LOST) {
-		rv = CKR_CRYPTOKI_NOT_INITIALIZED;
-	}
 	pool_unlock();
-	if (explain)
-		pool_explain_loss(ended);
+	pool_explain(loss);
 	return rv;
 }
 

@@ -136,14 +136,18 @@ bool descriptor_pair(int type, struct descriptor *ours, int *theirs)
 	return true;
 }
 
-bool wait_failed(int error, int64_t took, int64_t *sum)
+bool descriptor_wait(const struct descriptor *socket, short events, int error, int64_t began, int64_t *waited)
 {
 	if (error != EINTR && error != EAGAIN)
-		return true;
-	if (error == EAGAIN && took < WIRE_WORKING_INTERVAL / 2)
-		return true; /* the host has made the socket non-blocking */
-	*sum += took < WIRE_WORKING_INTERVAL ? took : WIRE_WORKING_INTERVAL;
-	return *sum >= WIRE_SILENCE;
+		return false;
+	int64_t took = now_ms() - began;
+	if (error == EAGAIN && took < WIRE_WORKING_INTERVAL / 2) {
+		struct pollfd ready = {.fd = socket != NULL ? socket->fd : -1, .events = events};
+		poll(&ready, 1, (int)(WIRE_WORKING_INTERVAL - took));
+		took = now_ms() - began + 1; /* readiness that leads nowhere has an end too */
+	}
+	*waited += took < WIRE_WORKING_INTERVAL ? took : WIRE_WORKING_INTERVAL;
+	return *waited < WIRE_SILENCE;
 }
 
 /*
@@ -161,7 +165,7 @@ bool descriptor_send(const struct descriptor *socket, struct iovec *parts, size_
 		int64_t began = now_ms();
 		ssize_t sent = sendmsg(socket->fd, &message, MSG_NOSIGNAL);
 		if (sent < 0) {
-			if (wait_failed(errno, now_ms() - began, &waited))
+			if (!descriptor_wait(socket, POLLOUT, errno, began, &waited))
 				return false;
 			continue;
 		}
@@ -194,7 +198,7 @@ bool descriptor_receive(const struct descriptor *socket, void *buffer, size_t si
 		if (got == 0)
 			return false;
 		if (got < 0) {
-			if (wait_failed(errno, now_ms() - began, &waited))
+			if (!descriptor_wait(socket, POLLIN, errno, began, &waited))
 				return false;
 			continue;
 		}
@@ -205,7 +209,7 @@ bool descriptor_receive(const struct descriptor *socket, void *buffer, size_t si
 	return true;
 }
 
-bool descriptor_send_packet(const struct descriptor *socket, const void *data, size_t size, int passed)
+bool descriptor_try_packet(const struct descriptor *socket, const void *data, size_t size, int passed)
 {
 	struct iovec part = {.iov_base = (void *)data, .iov_len = size};
 	union {
@@ -222,15 +226,24 @@ bool descriptor_send_packet(const struct descriptor *socket, const void *data, s
 		header->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(header), &passed, sizeof(int));
 	}
-	/* The wait is ours, not the socket's: a host may have made it non-blocking. */
-	for (int64_t limit = now_ms() + WIRE_SILENCE;;) {
-		ssize_t sent = sendmsg(socket->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (sent >= 0)
-			return sent == (ssize_t)size;
-		int64_t left = limit - now_ms();
-		if ((errno != EINTR && errno != EAGAIN) || left <= 0)
+	if (!descriptor_is_ours(socket)) {
+		errno = EBADF;
+		return false;
+	}
+	return sendmsg(socket->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size;
+}
+
+bool descriptor_send_packet(const struct descriptor *socket, const void *data, size_t size, int passed)
+{
+	int64_t waited = 0;
+	for (;;) {
+		int64_t began = now_ms();
+		if (descriptor_try_packet(socket, data, size, passed))
+			return true;
+		int reason = errno;
+		bool again = descriptor_wait(socket, POLLOUT, reason, began, &waited);
+		errno = reason;
+		if (!again)
 			return false;
-		if (errno == EAGAIN)
-			poll(&(struct pollfd){.fd = socket->fd, .events = POLLOUT}, 1, (int)left);
 	}
 }

@@ -35,16 +35,22 @@ void descriptor_shut(const struct descriptor *descriptor);
 bool descriptor_ended(const struct descriptor *descriptor);
 
 /*
- * wait_failed takes a wait that ended with an error, adds it to those before, and
- * says whether they are too many. Where one lasts longer than its limit, the host was
- * stopped (Ctrl-Z, a frozen container): that is not the other side's silence.
+ * descriptor_wait follows a call that failed with `error`, and says whether it is
+ * to be tried again. It adds the wait that began at `began` to those before: too
+ * many are the other side's silence. Where one lasts longer than its limit, the
+ * host was stopped (Ctrl-Z, a frozen container), and that is not.
+ *
+ * This is the one policy for sockets that a host has made non-blocking: what the
+ * call has not waited for `events` is waited here. Without a socket it only waits.
  */
-bool wait_failed(int error, int64_t took, int64_t *sum);
+bool descriptor_wait(const struct descriptor *socket, short events, int error, int64_t began, int64_t *waited);
 
 /* descriptor_send and descriptor_receive end when all is done, nothing was for WIRE_SILENCE, or the descriptor is no longer ours. */
 bool descriptor_send(const struct descriptor *socket, struct iovec *parts, size_t count);
 bool descriptor_receive(const struct descriptor *socket, void *buffer, size_t size);
 /* descriptor_send_packet sends one packet, and with it the descriptor `passed` unless that is -1; errno tells why not. */
 bool descriptor_send_packet(const struct descriptor *socket, const void *data, size_t size, int passed);
+/* descriptor_try_packet does so without waiting: EAGAIN. */
+bool descriptor_try_packet(const struct descriptor *socket, const void *data, size_t size, int passed);
 
 #endif

@@ -125,6 +125,7 @@ var aboutTokenProcesses = map[string]bool{
 	"token process killed": true, "token process stopped": true, "stopped for longer than silence may last": true,
 	"is a subreaper": true, "is PID 1": true, "is about to make a namespace": true,
 	"runs on an old kernel": true, "replaces descriptors during a call": true, "fork in a signal handler": true,
+	"makes all sockets non-blocking": true, "more threads than the token process takes sockets from": true,
 }
 
 // TestHostsThroughAnAgent: what a token process is to a host, an agent is as well, and no process is started.

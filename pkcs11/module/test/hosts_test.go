@@ -61,6 +61,8 @@ var hosts = []struct {
 	{name: "stopped for longer than silence may last", program: "stopped", args: []string{"6"}, signatures: 1, silence: true},
 	{name: "closes all descriptors", program: "descriptors", signatures: 2},
 	{name: "replaces descriptors during a call", program: "replaced", signatures: 1},
+	{name: "makes all sockets non-blocking", program: "nonblocking", signatures: 1},
+	{name: "more threads than the token process takes sockets from", program: "crowded", signatures: 2},
 	{name: "64 threads and C_Finalize", program: "threads", signatures: 128},
 	{name: "loads and unloads 200 times", program: "reload", signatures: 1, unloads: true},
 	{name: "loads and unloads 200 times, old kernel", program: "reload", args: []string{"old"}, signatures: 1, unloads: true},
