@@ -10,6 +10,7 @@
 
 #include "connect.h"
 #include "lifecycle.h"
+#include "pool.h"
 #include "rpc.h"
 
 static const struct span nothing;

@@ -3,6 +3,7 @@ package moduletest
 import (
 	"debug/elf"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -130,6 +131,33 @@ func TestEnvironmentIsPassedOn(t *testing.T) {
 	for _, forbidden := range []string{"GODEBUG", "GOTRACEBACK", "LD_PRELOAD", "GITHUB_TOKEN", "CI_JOB_TOKEN"} {
 		if strings.Contains(text, strconv.Quote(forbidden)) {
 			t.Errorf("spawn.c passes %s on", forbidden)
+		}
+	}
+}
+
+// TestIncludesPointDown keeps the files of the module in the order that docs/architecture.md names: none knows of those above it.
+func TestIncludesPointDown(t *testing.T) {
+	rank := map[string]int{"wire": 0, "cryptoki": 0, "console": 1, "socket": 1, "fork": 2, "spawn": 2, "connect": 2,
+		"pool": 3, "rpc": 4, "lifecycle": 5, "entry": 6, "sign": 6, "unsupported": 6}
+	sources, err := filepath.Glob("../*.[ch]")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("no sources: %v", err)
+	}
+	for _, source := range sources {
+		text, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(source), filepath.Ext(source))
+		own, known := rank[name]
+		if !known {
+			t.Errorf("%s has no place in the order", source)
+		}
+		for line := range strings.Lines(string(text)) {
+			included, found := strings.CutPrefix(strings.TrimSpace(line), `#include "`)
+			if included = strings.TrimSuffix(included, `.h"`); found && included != name && rank[included] >= own {
+				t.Errorf("%s includes %s.h", source, included)
+			}
 		}
 	}
 }
