@@ -78,7 +78,7 @@ var effects = []effect{
 		seen: says(": signed policy="), without: "said", with: "silent"},
 	{variable: "SIGNPATH_LOG_FILE_LEVEL", value: "info", beside: "SIGNPATH_LOG_FILE_DIRECTORY={dir}/log", seen: logged, without: "no record", with: "signed"},
 	{variable: "SIGNPATH_LOG_FILE_DIRECTORY", value: "{dir}/log", beside: "SIGNPATH_LOG_FILE_LEVEL=info", seen: logged, without: "no record", with: "signed"},
-	{variable: "SIGNKIT_RECORD_DIRECTORY", value: "{dir}/log", seen: logged, without: "no record", with: "signed"}, // signkit sign sets it
+	{variable: "SIGNKIT_EVENTS", value: "{dir}/events.jsonl", seen: recorded, without: "no record", with: "signed"},
 
 	{variable: "SIGNPATH_HTTP_REQUEST_TIMEOUT_IN_SECONDS", other: "2", value: "1", faults: []mockapi.Fault{always("any", "hang")},
 		seen: part(`no answer within (\S+):`), without: "2s", with: "1s"},
@@ -255,6 +255,18 @@ func logged(t *testing.T, s sight) string {
 		t.Error(err)
 	}
 	if strings.Contains(string(text), "signed") {
+		return "signed"
+	}
+	return "no record"
+}
+
+// recorded is about the events.
+func recorded(t *testing.T, s sight) string {
+	text, err := os.ReadFile(filepath.Join(s.stage.dir, "events.jsonl"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Error(err)
+	}
+	if strings.Contains(string(text), `"signingRequestId"`) {
 		return "signed"
 	}
 	return "no record"
