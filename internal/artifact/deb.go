@@ -274,12 +274,14 @@ func writeOrigin(file *os.File, kept []arMember, signature []byte) error {
 	return err
 }
 
+// debsigPolicy wants a signature of a key in key.gpg. It names no id there: debsig-verify has found the policy by that of the
+// signature, asks gpg four times to compare it again, and key.gpg holds the one key that may have made it.
 const debsigPolicy = `<?xml version="1.0"?>
 <!DOCTYPE Policy SYSTEM "https://www.debian.org/debsig/1.0/policy.dtd">
 <Policy xmlns="https://www.debian.org/debsig/1.0/">
   <Origin Name="signkit" id="%[1]s" Description="the key that was named"/>
-  <Selection><Required Type="origin" File="key.gpg" id="%[1]s"/></Selection>
-  <Verification MinOptional="0"><Required Type="origin" File="key.gpg" id="%[1]s"/></Verification>
+  <Selection><Required Type="origin" File="key.gpg"/></Selection>
+  <Verification MinOptional="0"><Required Type="origin" File="key.gpg"/></Verification>
 </Policy>
 `
 

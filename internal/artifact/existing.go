@@ -17,8 +17,6 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/smallstep/pkcs7"
-
-	"signkit/internal/pgpkey"
 )
 
 // Existing says what becomes of a file that others have signed.
@@ -71,13 +69,9 @@ func signerNames(signers []signer) string {
 func (v *Verifier) others(found []signer) ([]signer, error) {
 	var ids []string
 	if v.PublicKey != "" {
-		data, err := os.ReadFile(v.PublicKey)
+		keys, err := readKeys(v.PublicKey) // an ended key is still its owner's
 		if err != nil {
 			return nil, err
-		}
-		keys, err := pgpkey.ParseAll(data) // an ended key is still its owner's
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", v.PublicKey, err)
 		}
 		for _, key := range keys {
 			ids = append(ids, key.KeyIDs()...)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
@@ -39,17 +40,40 @@ func (s *Signer) gpg(ctx context.Context, file, dir, name string, command ...str
 	return []Output{{path, name}}, nil
 }
 
+// lastKeys are the keys of the file that was read last. A batch reads the same one for each of its files, and to check
+// the signatures within takes as long as to check one of a file.
+var lastKeys struct {
+	sync.Mutex
+	data []byte
+	keys []*pgpkey.Key
+}
+
+// readKeys reads a file of OpenPGP keys, armored or binary. Nobody may change them.
+func readKeys(path string) ([]*pgpkey.Key, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	lastKeys.Lock()
+	defer lastKeys.Unlock()
+	if bytes.Equal(data, lastKeys.data) {
+		return lastKeys.keys, nil
+	}
+	keys, err := pgpkey.ParseAll(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	lastKeys.data, lastKeys.keys = data, keys
+	return keys, nil
+}
+
 // keys are those of PublicKey whose signatures count: neither revoked nor expired. Tools look
 // at that or not, each in its way, so none of them gets to see another key. Where no key is
 // left, the error says why.
 func (v *Verifier) keys() ([]*pgpkey.Key, error) {
-	data, err := os.ReadFile(v.PublicKey)
+	all, err := readKeys(v.PublicKey)
 	if err != nil {
 		return nil, err
-	}
-	all, err := pgpkey.ParseAll(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", v.PublicKey, err)
 	}
 	var current []*pgpkey.Key
 	var ended error

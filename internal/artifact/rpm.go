@@ -54,15 +54,11 @@ func (s *Signer) signRPM(ctx context.Context, path string) error {
 
 // checkRPMAlgorithm refuses a key whose signatures this rpm cannot check. No rpm is asked for what each of them checks.
 func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
-	data, err := os.ReadFile(s.OpenPGP.PublicKey)
+	keys, err := readKeys(s.OpenPGP.PublicKey)
 	if err != nil {
 		return err
 	}
-	key, err := pgpkey.Parse(data)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.OpenPGP.PublicKey, err)
-	}
-	if !key.IsECDSA() {
+	if !slices.ContainsFunc(keys, (*pgpkey.Key).IsECDSA) {
 		return nil
 	}
 	version, ecdsa, err := RPMVersion(ctx, withoutCredentials(s.Environ))
@@ -75,6 +71,9 @@ func (s *Signer) checkRPMAlgorithm(ctx context.Context) error {
 // rpm uses a package database of its own that knows this one key. rpmkeys takes unsigned
 // packages, so its words count, not only its exit status.
 func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
+	if rpmIsUnsigned(file) {
+		return ErrUnsigned
+	}
 	db, err := v.rpmDatabase(ctx)
 	if err != nil {
 		return err
@@ -175,6 +174,9 @@ func (v verification) onlyKeysAreMissing(ctx context.Context, report string) boo
 var rpmSigner = regexp.MustCompile(`(?i)signature, key (?:id|fingerprint:?) ?([0-9a-f]{8,})`)
 
 func (v verification) rpmSigners(ctx context.Context, file string) ([]signer, error) {
+	if rpmIsUnsigned(file) {
+		return nil, ErrUnsigned
+	}
 	// A package database that knows no key: rpmkeys then fails, and says which it misses.
 	report, err := v.checksig(ctx, v.path("rpm"), file)
 	if _, missing := errors.AsType[*MissingToolError](err); missing {

@@ -114,3 +114,32 @@ func withPrograms(t *testing.T, scripts map[string]string) {
 	}
 	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
+
+// TestOnlyAPackageWithoutSignaturesIsTakenForOne: of anything else rpmkeys has the word.
+func TestOnlyAPackageWithoutSignaturesIsTakenForOne(t *testing.T) {
+	need(t, "rpmsign", "rpmkeys", "rpmbuild")
+	unsigned := rpmPackage(t)
+	data, err := os.ReadFile(unsigned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !rpmIsUnsigned(unsigned) {
+		t.Error("a new package is not known as such")
+	}
+	signed := filepath.Join(t.TempDir(), "signed.rpm")
+	write(t, signed, string(data))
+	key := softKey(t, "ours")
+	wantStatus(t, (&Batch{Hands: []*Hand{hand(key)}}).Run(deadline(t), plan(t, "", signed)), Signed)
+	damaged := append([]byte{}, data...)
+	damaged[96]++ // the magic of the signature header
+	for name, content := range map[string]string{"cut off": string(data[:110]), "damaged": string(damaged), "empty": ""} {
+		file := filepath.Join(t.TempDir(), "odd.rpm")
+		write(t, file, content)
+		if rpmIsUnsigned(file) {
+			t.Errorf("%s: taken for unsigned", name)
+		}
+	}
+	if rpmIsUnsigned(signed) {
+		t.Error("a signed package is taken for unsigned")
+	}
+}

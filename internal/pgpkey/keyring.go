@@ -149,6 +149,9 @@ func (k *Key) At(now time.Time) (*Key, error) {
 		}
 		kept = append(append(kept, s.head), s.rest...)
 	}
+	if len(kept) == len(k.packets) {
+		return k, nil
+	}
 	return read(kept)
 }
 
