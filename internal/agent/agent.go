@@ -56,12 +56,24 @@ func New(o Options) *Agent {
 	if o.Redact == nil {
 		o.Redact = func(s string) string { return s }
 	}
+	o.Keys = unique(o.Keys)
 	a := &Agent{o: o, token: narrowed(o.Config, o.Keys)}
 	a.budget.most = o.MaxSignatures
 	a.keys = &keyStore{agent: a, client: o.Client, named: o.Keys,
 		limit: signpath.Filter{ProjectSlug: o.Config.ProjectSlug, SigningPolicySlug: o.Config.SigningPolicySlug}}
 	a.alive()
 	return a
+}
+
+// unique are the names, each once: somebody may have named a key twice.
+func unique(names []string) []string {
+	var list []string
+	for _, name := range names {
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 // narrowed are the settings for tokens: with one key, tools that name none find that one.
@@ -87,9 +99,10 @@ func (a *Agent) Keys(ctx context.Context) ([]*signpath.Key, error) {
 	return keys, err
 }
 
-// Serve serves both sockets until ctx ends, and closes them. Calls under way are cancelled then.
+// Serve serves both sockets until ctx ends, and closes them. Calls under way are cancelled then. Several pairs can be served
+// at the same time.
 func (a *Agent) Serve(ctx context.Context, s *Sockets) error {
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(context.WithValue(ctx, recorderKey{}, event.To(a.o.Record, s.Record)))
 	defer stop()
 	var ends sync.WaitGroup
 	var tokens, rest error
@@ -103,6 +116,16 @@ func (a *Agent) Serve(ctx context.Context, s *Sockets) error {
 	})
 	ends.Wait()
 	return errors.Join(tokens, rest)
+}
+
+type recorderKey struct{}
+
+// recorder gets what is done in this context; nil where nobody does.
+func (a *Agent) recorder(ctx context.Context) event.Recorder {
+	if record, ok := ctx.Value(recorderKey{}).(event.Recorder); ok {
+		return record
+	}
+	return a.o.Record
 }
 
 // serves reports whether whoever connected is of a user that is served, and who it is.

@@ -221,7 +221,7 @@ func TestClientsOfAnAgentReadWhatBelongsToKeys(t *testing.T) {
 
 // TestOnlyNamedKeysCanBeUsed: neither by asking nor by knowing their names.
 func TestOnlyNamedKeysCanBeUsed(t *testing.T) {
-	b := newBench(t, func(o *agent.Options) { o.Keys = []string{"demo/p-256", "demo/gpg-p-256"} })
+	b := newBench(t, func(o *agent.Options) { o.Keys = []string{"demo/p-256", "demo/gpg-p-256", "demo/p-256"} })
 	client := b.client()
 	all, err := client.Policies(b.context(), signpath.Filter{})
 	var names []string
@@ -241,6 +241,9 @@ func TestOnlyNamedKeysCanBeUsed(t *testing.T) {
 	digest := sha256.Sum256([]byte("hello"))
 	_, err = other.SignContext(b.context(), digest[:], crypto.SHA256)
 	wantStatus(t, err, http.StatusForbidden, "the agent has no key")
+	if len(b.events) != 1 || b.events[0].Key != "demo/p-521" || b.events[0].Kind != event.NoSuchPolicy {
+		t.Errorf("recorded %+v", b.events)
+	}
 	_, err = client.Certificate(b.context(), "demo", "p-521")
 	wantStatus(t, err, http.StatusForbidden, "the agent has no key")
 	if b.requests("SignHash") != 0 {
@@ -546,4 +549,51 @@ func TestSocketsTakeNobodysPlace(t *testing.T) {
 	if data, err := os.ReadFile(file); err != nil || string(data) != "mine" {
 		t.Errorf("the file is %q, %v", data, err)
 	}
+}
+
+// TestEachPairOfSocketsHasEventsOfItsOwn: an agent that serves several tells them apart.
+func TestEachPairOfSocketsHasEventsOfItsOwn(t *testing.T) {
+	b := newBench(t, nil)
+	ctx, stop := context.WithCancel(b.context())
+	defer stop()
+	var pairs [2]*agent.Sockets
+	var lists [2]chan event.Event
+	var ended sync.WaitGroup
+	for i := range pairs {
+		sockets, err := agent.ListenPrivate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists[i] = make(chan event.Event, 10)
+		sockets.Record = func(e event.Event) { lists[i] <- e }
+		pairs[i] = sockets
+		ended.Go(func() {
+			if err := errors.Join(b.agent.Serve(ctx, sockets), sockets.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for i, sockets := range pairs {
+		client, err := signpath.New(b.settings("SIGNKIT_AGENT="+sockets.Path()), signpath.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := client.Policies(b.context(), signpath.Filter{ProjectSlug: "demo", SigningPolicySlug: "p-256"})
+		if err != nil || len(keys) != 1 {
+			t.Fatal(keys, err)
+		}
+		digest := sha256.Sum256([]byte{byte(i)})
+		if _, err := keys[0].SignContext(b.context(), digest[:], crypto.SHA256); err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		if e := <-lists[i]; e.Digest != hex.EncodeToString(digest[:]) || len(lists[0])+len(lists[1]) > 0 {
+			t.Errorf("pair %d is told %+v, and there are more", i, e)
+		}
+	}
+	if len(b.events) != 2 {
+		t.Errorf("the agent's own recorder got %d events", len(b.events))
+	}
+	stop()
+	ended.Wait()
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"signkit/internal/event"
 	"signkit/internal/signpath"
 	"signkit/internal/version"
 )
@@ -181,6 +182,7 @@ func (a *Agent) signHash(r *http.Request) ([]byte, error) {
 	}
 	key, err := a.named(r.Context(), call.Project, call.Policy)
 	if err != nil {
+		a.recordRefusal(r.Context(), call, err)
 		return nil, err
 	}
 	signed, err := a.sign(r.Context(), key, call.Digest, call.Options)
@@ -191,6 +193,21 @@ func (a *Agent) signHash(r *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	return call.Answer(signed)
+}
+
+// recordRefusal records that a key cannot be used; with one that can, sign records.
+func (a *Agent) recordRefusal(ctx context.Context, call *signpath.SignCall, err error) {
+	record := a.recorder(ctx)
+	if record == nil {
+		return
+	}
+	e := event.Begin(call.Project+"/"+call.Policy, call.Digest, a.o.Now())
+	e.Caller = signpath.Caller(ctx)
+	signpath.Fail(&e, err)
+	if _, own := errors.AsType[*refusal](err); own {
+		e.Kind = event.NoSuchPolicy
+	}
+	record(e)
 }
 
 // Status is what an agent says of itself.

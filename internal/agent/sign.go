@@ -92,7 +92,8 @@ func (a *Agent) sign(ctx context.Context, k *Key, digest []byte, opts crypto.Sig
 func (a *Agent) record(ctx context.Context, k *Key, digest []byte, began time.Time, signed *signpath.Signed, err error) {
 	took := a.o.Now().Sub(began)
 	a.tally.add(took, err)
-	if a.o.Record == nil {
+	record := a.recorder(ctx)
+	if record == nil {
 		return
 	}
 	e := event.Begin(k.ID(), digest, began)
@@ -106,5 +107,5 @@ func (a *Agent) record(ctx context.Context, k *Key, digest []byte, began time.Ti
 	if errors.Is(err, ErrBudget) {
 		e.Kind = event.Refused
 	}
-	a.o.Record(e)
+	record(e)
 }

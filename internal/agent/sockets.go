@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"signkit/internal/config"
+	"signkit/internal/event"
 )
 
 // Sockets are the two sockets of an agent: one for PKCS#11 modules, and beside it one for clients of the
@@ -22,6 +23,10 @@ type Sockets struct {
 	folder string // ours, to be removed; "" where the path was given
 	tokens *net.UnixListener
 	rest   *net.UnixListener
+
+	// Record gets what comes through these sockets, besides Options.Record: where an agent serves several pairs, it tells
+	// for whom something was signed. nil: nobody does.
+	Record event.Recorder
 }
 
 // maxPath is the longest path of a socket, without the NUL.

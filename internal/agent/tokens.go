@@ -91,7 +91,7 @@ func (a *Agent) serveToken(ctx context.Context, conn *net.UnixConn, pid int) err
 	if stderr != nil && a.o.Console != nil && isConsole(stderr) {
 		logger = a.o.Console(stderr)
 	}
-	t := token.New(token.Options{Config: a.token, Logger: logger, SettingsOnly: true, Record: a.o.Record,
+	t := token.New(token.Options{Config: a.token, Logger: logger, SettingsOnly: true, Record: a.recorder(ctx),
 		Connect: func(*config.Config) (token.Source, error) { return a.keys, nil }})
 	// Where the agent ends, the connection does first, so that a call which may have signed is lost and not "cancelled".
 	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -51,7 +51,7 @@ func (r *Result) note(text string) {
 type Hand struct {
 	Signer   *Signer
 	Verifier *Verifier
-	Events   *EventFile // of its signatures; may be nil
+	Events   *Events // of its signatures; may be nil
 }
 
 // Batch signs many files at once.
@@ -111,9 +111,9 @@ func (b *Batch) stage(jobs []int, do func(hand *Hand, i int) Result) {
 
 // one does a job. made is what those have made whose files it lists.
 func (b *Batch) one(ctx context.Context, hand *Hand, result *Result, made map[string]string) {
-	hand.Events.next() // what still came of the last one
+	hand.Events.take() // what still came of the last one
 	skipped, err := b.sign(ctx, b.forLists(hand, result, made), result)
-	events := hand.Events.next()
+	events := hand.Events.take()
 	result.Requests = events.requests()
 	switch {
 	case err != nil:

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"signkit/internal/event"
 )
@@ -165,21 +163,19 @@ func TestPlannedOutputsAreThoseOfTheBatch(t *testing.T) {
 	}
 }
 
-// TestEventsOfOneFileAreTold reads what was recorded while one file was signed, and no more.
+// TestEventsOfOneFileAreTold gives what was recorded while one file was signed, and no more.
 func TestEventsOfOneFileAreTold(t *testing.T) {
-	var copied []event.Event
-	file := &EventFile{Path: filepath.Join(t.TempDir(), "events"), Copy: func(e event.Event) { copied = append(copied, e) }}
-	record := event.Append(file.Path, 0, slog.New(slog.DiscardHandler))
-	record(event.Event{Time: time.Now(), RequestID: "old"})
-	file.next()
-	record(event.Event{Time: time.Now(), RequestID: "0f-1"})
-	record(event.Event{Time: time.Now(), Error: "status 403: not a submitter"})
-	got := file.next()
+	var list Events
+	list.Record(event.Event{RequestID: "old"})
+	list.take()
+	list.Record(event.Event{RequestID: "0f-1"})
+	list.Record(event.Event{Error: "status 403: not a submitter"})
+	got := list.take()
 	if ids := got.requests(); !slices.Equal(ids, []string{"0f-1"}) {
 		t.Errorf("requests = %v", ids)
 	}
-	if len(copied) != 3 || len(file.next()) > 0 {
-		t.Errorf("copied %+v", copied)
+	if left := list.take(); len(left) > 0 {
+		t.Errorf("told twice: %+v", left)
 	}
 	err := got.explain(&ToolError{Tool: "gpg", Cause: "signing failed"})
 	if err.Error() != "gpg: signing failed: status 403: not a submitter" {

@@ -4,30 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"signkit/internal/event"
 )
 
-// EventFile is where the programs that talk to the service record what they do for one pair of hands. Tools hide why a
-// key did not sign; the events do not.
-type EventFile struct {
-	Path string
-	Copy event.Recorder // gets what is read; may be nil
-	seen int64
+// Events are what happened while one pair of hands was busy. Tools hide why a key did not sign; the events do not.
+type Events struct {
+	mu   sync.Mutex
+	list events
 }
 
-// next are the events since the last call.
-func (f *EventFile) next() events {
-	if f == nil {
+// Record adds an event. It comes before the tool that asked is answered.
+func (l *Events) Record(e event.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, e)
+}
+
+// take are the events since the last call.
+func (l *Events) take() events {
+	if l == nil {
 		return nil
 	}
-	list, end := event.From(f.Path, f.seen)
-	f.seen = end
-	if f.Copy != nil {
-		for _, e := range list {
-			f.Copy(e)
-		}
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.list
+	l.list = nil
 	return list
 }
 

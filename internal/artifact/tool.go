@@ -86,7 +86,7 @@ func pipe(ctx context.Context, stdin io.Reader, environ []string, dir, tool stri
 	command.Env = environ
 	command.Dir = dir
 	command.Stdin, command.Stdout, command.Stderr = stdin, &output, &output
-	// A group of its own: rpmsign, debsigs and jarsigner start others. A tool may have the token: it does not outlive
+	// A group of its own: rpmsign, debsigs and jarsigner start others. A tool may sign: it does not outlive
 	// this process, even if that is killed. (The signal comes with the end of the thread that starts it. Go ends
 	// threads only where a goroutine that is locked to one returns, and none is.)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -6,16 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"signkit/internal/artifact"
-	"signkit/internal/config"
-	"signkit/internal/event"
 	"signkit/internal/pgpkey"
 	"signkit/internal/signpath"
 )
@@ -200,12 +199,29 @@ type handSet struct {
 	openPGP, x509 *signpath.Key
 	public        *pgpkey.Key // of openPGP, where --public-key names it
 	root          string      // path of the roots of --root; empty: the system's
-	cleanups      []func()
+
+	mu       sync.Mutex
+	homes    []func() // end what takes time, at the same time; before cleanups
+	cleanups []func()
 }
 
 func (h *handSet) close() {
+	var ends sync.WaitGroup
+	for _, end := range h.homes {
+		ends.Go(end)
+	}
+	ends.Wait()
 	for _, cleanup := range h.cleanups {
 		cleanup()
+	}
+}
+
+// endsHome has a GNUPGHOME ended, nil for none.
+func (h *handSet) endsHome(end func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if end != nil {
+		h.homes = append(h.homes, end)
 	}
 }
 
@@ -221,6 +237,9 @@ func (h *handSet) key(kind artifact.Kind) *signpath.Key {
 func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*handSet, error) {
 	set := &handSet{}
 	if err := a.readInputs(ctx, r, set); err != nil {
+		return set, err
+	}
+	if _, err := a.agentClient(); err != nil { // the keys are read with the client that the tools sign through
 		return set, err
 	}
 	if err := a.chooseKeys(ctx, r, set); err != nil {
@@ -254,16 +273,32 @@ func (a *app) hands(ctx context.Context, r *signRequest, jobs []artifact.Job) (*
 		if openPGP, err = a.prepareOpenPGP(ctx, set.openPGP, set.public); err != nil {
 			return set, err
 		}
-		defer func() { set.cleanups = append(set.cleanups, openPGP.watcher.Close) }() // after the homes
+		defer func() { set.cleanups = append(set.cleanups, openPGP.watcher.Close) }()
 	}
+	signs, err := a.startSignAgent(ctx, set.openPGP, set.x509)
+	if err != nil {
+		return set, err
+	}
+	set.cleanups = append(set.cleanups, func() {
+		if err := signs.close(); err != nil {
+			a.ui.warning("ending the agent: %v", err)
+		}
+	})
 	for range min(r.jobs, len(jobs)) {
-		hand, err := a.hand(ctx, set, prototype, openPGP)
+		hand, err := a.hand(set, prototype, signs)
 		if err != nil {
 			return set, err
 		}
 		set.list = append(set.list, hand)
 	}
-	return set, nil
+	if openPGP == nil {
+		return set, nil
+	}
+	homes, ctx := errgroup.WithContext(ctx)
+	for _, hand := range set.list {
+		homes.Go(func() error { return a.giveHome(ctx, set, hand, openPGP) })
+	}
+	return set, homes.Wait()
 }
 
 // readInputs reads the files that flags name, once: each may be a pipe.
@@ -363,41 +398,34 @@ func (a *app) prepareX509(ctx context.Context, set *handSet, hand *artifact.Hand
 	return nil
 }
 
-// hand completes a copy of the prototype. Each has a GNUPGHOME and a file for events of its
-// own, so that what is recorded while it signs a file is of that file.
-func (a *app) hand(ctx context.Context, set *handSet, prototype artifact.Hand, openPGP *gpgPreparation) (*artifact.Hand, error) {
+// hand completes a copy of the prototype, but for the GNUPGHOME. Each has sockets of its own to the agent.
+func (a *app) hand(set *handSet, prototype artifact.Hand, signs *signAgent) (*artifact.Hand, error) {
 	signer, verifier := *prototype.Signer, *prototype.Verifier
 	folder, err := os.MkdirTemp(a.environment("TMPDIR"), "signkit-")
 	if err != nil {
-		return nil, fmt.Errorf("creating a folder for events: %w", err)
+		return nil, fmt.Errorf("creating a folder for what is verified with: %w", err)
 	}
 	set.cleanups = append(set.cleanups, func() { os.RemoveAll(folder) })
-	folder = a.absolute(folder)
-	verifier.Cache = folder
-	events := filepath.Join(folder, "events.jsonl")
-	environ := withEvents(a.environ, events)
-	if openPGP != nil {
-		home, end, err := a.openPGPHome(ctx, openPGP, events)
-		if end != nil {
-			set.cleanups = append(set.cleanups, end)
-		}
-		if err != nil {
-			return nil, err
-		}
-		signer.OpenPGP, verifier.PublicKey = home, home.PublicKey
+	verifier.Cache = a.absolute(folder)
+	events := &artifact.Events{}
+	environ, err := signs.serve(events)
+	if err != nil {
+		return nil, err
 	}
 	signer.Environ, verifier.Environ = environ, environ
-	return &artifact.Hand{Signer: &signer, Verifier: &verifier, Events: &artifact.EventFile{Path: events, Copy: a.recorder()}}, nil
+	return &artifact.Hand{Signer: &signer, Verifier: &verifier, Events: events}, nil
 }
 
-// withEvents lets programs that talk to the service record what they do in a file.
-func withEvents(environ []string, file string) []string {
-	return append(without(environ, config.EventsVariable), config.EventsVariable+"="+file)
-}
-
-// recorder records where the settings say; nil where they do not.
-func (a *app) recorder() event.Recorder {
-	return event.Append(a.settings.Events, 0, a.log(a.settings))
+// giveHome gives a hand a GNUPGHOME whose bridge asks the agent through the sockets of that hand: gpg-agent tells nobody for whom
+// it signs.
+func (a *app) giveHome(ctx context.Context, set *handSet, hand *artifact.Hand, openPGP *gpgPreparation) error {
+	home, end, err := a.openPGPHome(ctx, openPGP, hand.Signer.Environ)
+	set.endsHome(end)
+	if err != nil {
+		return err
+	}
+	hand.Signer.OpenPGP, hand.Verifier.PublicKey = home, home.PublicKey
+	return nil
 }
 
 // batchError is what the call ends with.

@@ -14,7 +14,6 @@ import (
 // gpgPreparation is what the GNUPGHOMEs of all hands have in common.
 type gpgPreparation struct {
 	bridge  string
-	environ []string
 	key     gnupghome.Key
 	watcher *gnupghome.Watcher // ends the homes where this process cannot
 }
@@ -42,16 +41,12 @@ func (a *app) prepareOpenPGP(ctx context.Context, key *signpath.Key, public *pgp
 	if err != nil {
 		return nil, err
 	}
-	environ, err := a.agentEnvironment()
-	if err != nil {
-		return nil, err
-	}
-	return &gpgPreparation{bridge: bridge, environ: environ, key: joined, watcher: a.watched()}, nil
+	return &gpgPreparation{bridge: bridge, key: joined, watcher: a.watched()}, nil
 }
 
-// openPGPHome makes a GNUPGHOME for one hand of a batch, whose bridge writes into the file
-// events. end stops its agent and removes it.
-func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, events string) (_ *artifact.OpenPGP, end func(), err error) {
+// openPGPHome makes a GNUPGHOME for one hand of a batch, whose agent and bridge run in the given environment. end stops
+// them and removes it.
+func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, environ []string) (_ *artifact.OpenPGP, end func(), err error) {
 	home, err := a.makeWatchedHome(p.watcher)
 	if err != nil {
 		return nil, nil, err
@@ -61,7 +56,6 @@ func (a *app) openPGPHome(ctx context.Context, p *gpgPreparation, events string)
 			a.ui.warning("ending gpg-agent: %v", err)
 		}
 	}
-	environ := withEvents(p.environ, events)
 	if _, err := home.SetUp(ctx, gnupghome.Options{Bridge: p.bridge, Environ: environ, Keys: []gnupghome.Key{p.key}}); err != nil {
 		return nil, nil, gpgHints(err) // it has cleaned up
 	}

@@ -3,8 +3,8 @@ package cli
 import (
 	"context"
 	"io"
+	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,33 +14,48 @@ import (
 	"signkit/internal/signpath"
 )
 
-// TestEachHandHasEventsOfItsOwn: tools get a file for them beside the user's own log, which stays as it was asked for.
-func TestEachHandHasEventsOfItsOwn(t *testing.T) {
-	for name, log := range map[string][]string{
-		"no log":              nil,
-		"log in a folder":     {"SIGNPATH_LOG_FILE_DIRECTORY=/var/log/build", "SIGNPATH_LOG_FILE_LEVEL=debug"},
-		"log of a file":       {"SIGNPATH_CONFIG_FILE=/etc/signkit.json"},
-		"inside another call": {config.EventsVariable + "=/tmp/other"},
-	} {
-		environ := append([]string{"TMPDIR=" + t.TempDir()}, log...)
-		a := newApp(environ, "/", nil, io.Discard, io.Discard)
-		a.settings = &config.Config{}
-		set := &handSet{}
-		defer set.close()
-		seen := map[string]bool{}
-		for range 2 {
-			hand, err := a.hand(t.Context(), set, artifact.Hand{Signer: &artifact.Signer{}, Verifier: &artifact.Verifier{}}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			seen[hand.Events.Path] = true
-			want := append(without(environ, config.EventsVariable), config.EventsVariable+"="+hand.Events.Path)
-			if !slices.Equal(hand.Signer.Environ, want) {
-				t.Errorf("%s: the tools run in %q, want %q", name, hand.Signer.Environ, want)
+// TestToolsOfABatchHaveNoCredentials, and each pair of hands has an agent's socket of its own.
+func TestToolsOfABatchHaveNoCredentials(t *testing.T) {
+	service, err := mockapi.Start(mockapi.Options{StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close(context.WithoutCancel(t.Context()))
+	token := lookup(service.Environment(), "SIGNPATH_API_TOKEN")
+	environ := append(service.Environment(), "TMPDIR="+t.TempDir(), "COPY=x"+token, "SIGNKIT_EVENTS=/tmp/mine", "SIGNPATH_LOG_FILE_LEVEL=debug")
+	a := newApp(environ, "/", nil, io.Discard, io.Discard)
+	defer a.close()
+	signs, err := a.startSignAgent(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &handSet{}
+	defer set.close()
+	sockets := map[string]bool{}
+	for range 2 {
+		hand, err := a.hand(set, artifact.Hand{Signer: &artifact.Signer{}, Verifier: &artifact.Verifier{}}, signs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets[lookup(hand.Signer.Environ, config.AgentVariable)] = true
+		for _, entry := range hand.Signer.Environ {
+			if strings.Contains(entry, token) || strings.HasPrefix(entry, "SIGNKIT_EVENTS=") {
+				t.Errorf("a tool gets %s", entry)
 			}
 		}
-		if len(seen) != 2 {
-			t.Errorf("%s: two hands share a file", name)
+		if lookup(hand.Signer.Environ, "SIGNPATH_LOG_FILE_LEVEL") != "debug" {
+			t.Error("a tool does not get the other settings")
+		}
+	}
+	if len(sockets) != 2 || sockets[""] {
+		t.Errorf("the sockets are %v", sockets)
+	}
+	if err := signs.close(); err != nil {
+		t.Error(err)
+	}
+	for socket := range sockets {
+		if _, err := os.Lstat(socket); err == nil {
+			t.Errorf("%s stays", socket)
 		}
 	}
 }

@@ -86,22 +86,6 @@ func Last(path string, length int64) ([]Event, error) {
 	return read(data), nil
 }
 
-// From reads the events behind an offset, and where the next ones begin. What is not there, or cannot be read, has none.
-func From(path string, offset int64) (list []Event, end int64) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, offset
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, offset
-	}
-	data, _ := io.ReadAll(io.NewSectionReader(f, offset, info.Size()-offset))
-	whole := bytes.LastIndexByte(data, '\n') + 1
-	return read(data[:whole]), offset + int64(whole)
-}
-
 // read leaves out what is no whole event, such as a line whose beginning was not read.
 func read(data []byte) []Event {
 	var list []Event
