@@ -36,7 +36,10 @@ type bench struct {
 	module  string
 	softhsm string
 	service *mockapi.Server
-	env     []string // for our module and for SoftHSM2
+
+	otherBuild string // folder of another build of signkit; empty: none is compared with
+
+	env []string // for our module and for SoftHSM2
 }
 
 func newBench(ctx context.Context, build string, runs int) (*bench, error) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -28,6 +29,7 @@ var groups = []group{
 	{"start", start},
 	{"openssl", wholeOpenSSL},
 	{"gpg", wholeGPG},
+	{"batch", wholeBatch},
 	{"parallel", parallel},
 	{"stream", stream},
 	{"policies", policies},
@@ -40,9 +42,10 @@ func main() {
 	build := pflag.String("build", "build", "folder of the module and its token process")
 	runs := pflag.Int("runs", 31, "measurements of each side, alternating")
 	only := pflag.String("only", "", "measure only groups that match this regular expression: "+names())
+	other := pflag.String("other-build", os.Getenv("BENCH_OTHER_BUILD"), "folder of another build of signkit, to compare with in group batch")
 	report := pflag.String("report", "build/reports/bench.json", "JSON file to write")
 	pflag.Parse()
-	exit(run(*build, *report, *only, *runs))
+	exit(run(*build, *other, *report, *only, *runs))
 }
 
 func names() string {
@@ -61,7 +64,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-func run(build, report, only string, runs int) error {
+func run(build, other, report, only string, runs int) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
@@ -73,6 +76,11 @@ func run(build, report, only string, runs int) error {
 		return err
 	}
 	defer b.close()
+	if other != "" {
+		if b.otherBuild, err = filepath.Abs(other); err != nil {
+			return err
+		}
+	}
 	var rows []row
 	for _, g := range groups {
 		if !wanted.MatchString(g.name) {
