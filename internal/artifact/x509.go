@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/smallstep/pkcs7"
@@ -28,6 +29,8 @@ type X509 struct {
 	Chain       []*x509.Certificate // leaf first
 	Module      string              // path of the PKCS#11 module
 	Authorities *Authorities        // give time-stamps; nil: none is wanted
+
+	provider atomic.Bool // openssl has found pkcs11-provider
 }
 
 // environment of tools that load the module: libp11 reads the first variable, pkcs11-provider
@@ -55,7 +58,11 @@ func (x *X509) digest() string {
 
 // opensslProvider reports whether openssl finds pkcs11-provider.
 func (s *Signer) opensslProvider(ctx context.Context) bool {
+	if s.X509.provider.Load() {
+		return true
+	}
 	_, err := run(ctx, s.moduleEnvironment(), "", "openssl", "list", "-provider", "pkcs11", "-providers")
+	s.X509.provider.Store(err == nil)
 	return err == nil
 }
 
