@@ -362,7 +362,7 @@ func removeJarSignatures(file string) error {
 		if isJarSignature(entry.Name) {
 			continue
 		}
-		if err := w.Copy(entry); err != nil {
+		if err := copyEntry(w, entry); err != nil {
 			return err
 		}
 	}
@@ -370,6 +370,17 @@ func removeJarSignatures(file string) error {
 		return err
 	}
 	return os.Rename(path, file)
+}
+
+// copyEntry copies an entry as it is. jarsigner compresses its folder META-INF/, which are two bytes of nothing; package zip writes
+// no content of a folder.
+func copyEntry(w *zip.Writer, entry *zip.File) error {
+	if !strings.HasSuffix(entry.Name, "/") || entry.UncompressedSize64 > 0 {
+		return w.Copy(entry)
+	}
+	header := entry.FileHeader
+	_, err := w.CreateHeader(&header)
+	return err
 }
 
 // isJarSignature knows what the JAR file specification calls signature-related files, but for the manifest.
