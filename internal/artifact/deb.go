@@ -275,7 +275,7 @@ func writeOrigin(file *os.File, kept []arMember, signature []byte) error {
 }
 
 // debsigPolicy wants a signature of a key in key.gpg. It names no id there: debsig-verify has found the policy by that of the
-// signature, asks gpg four times to compare it again, and key.gpg holds the one key that may have made it.
+// signature, would ask gpg three more times to compare it again, and key.gpg holds the one key that may have made it.
 const debsigPolicy = `<?xml version="1.0"?>
 <!DOCTYPE Policy SYSTEM "https://www.debian.org/debsig/1.0/policy.dtd">
 <Policy xmlns="https://www.debian.org/debsig/1.0/">
