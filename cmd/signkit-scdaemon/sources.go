@@ -100,14 +100,14 @@ func (s *sources) openModule(ctx context.Context, e keyfile.Entry, public crypto
 	p := *e.PKCS11
 	module, err := p11key.Open(ctx, p11key.Options{Module: p.Module, Token: p.Token, Key: p.Key, PINFile: p.PINFile})
 	if err != nil {
-		return nil, moduleError(assuan.Configuration, err)
+		return nil, card.CodedError(assuan.Configuration, err)
 	}
 	key, err := module.Find(ctx)
 	if err == nil && !samePublic(key.Public(), public) {
 		err = fmt.Errorf("%s is another key than the one that was set up; set it up again (signkit gpg init)", key.ID())
 	}
 	if err != nil {
-		return nil, moduleError(assuan.Configuration, errors.Join(err, module.Close()))
+		return nil, card.CodedError(assuan.Configuration, errors.Join(err, module.Close()))
 	}
 	return moduleKey{key, e.ID(), s.ofAgent()}, nil
 }
@@ -140,7 +140,7 @@ func (k moduleKey) SignContext(ctx context.Context, digest []byte, opts crypto.S
 	began := time.Now()
 	signature, err := k.key.SignContext(ctx, digest, opts)
 	if err != nil {
-		return nil, moduleError(assuan.NotOperational, err)
+		return nil, card.CodedError(assuan.NotOperational, err)
 	}
 	if k.record != nil {
 		e := event.Begin(k.id, digest, began)
@@ -148,21 +148,4 @@ func (k moduleKey) SignContext(ctx context.Context, digest []byte, opts crypto.S
 		k.record(e)
 	}
 	return signature, nil
-}
-
-func moduleError(otherwise assuan.Code, err error) error {
-	code := otherwise
-	switch {
-	case errors.Is(err, context.Canceled):
-		code = assuan.Canceled
-	case errors.Is(err, p11key.ErrTimeout):
-		code = assuan.Timeout
-	case errors.Is(err, p11key.ErrWrongSignature):
-		code = assuan.BadSignature
-	case errors.Is(err, p11key.ErrUnsupported):
-		code = assuan.DigestAlgorithm
-	case errors.Is(err, p11key.ErrDigestLength):
-		code = assuan.InvalidData
-	}
-	return &assuan.Error{Code: code, Err: err}
 }

@@ -2,16 +2,10 @@ package card
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"net"
-	"net/http"
-	"os"
-	"slices"
-	"syscall"
 
 	"signkit/gpgagent/assuan"
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 )
 
 // openError is that of a key that cannot be used at all: unless the error knows
@@ -24,81 +18,49 @@ func openError(err error) error {
 	return &assuan.Error{Code: assuan.Configuration, Err: err}
 }
 
-// codeOf chooses the code whose text, all that gpg shows, comes closest to what
-// went wrong. It never chooses one that makes gpg-agent ask for a card.
+// kindCodes are the codes whose texts, all that gpg shows, come closest to what went wrong. None makes gpg-agent
+// ask for a card.
+var kindCodes = map[key.Kind]assuan.Code{
+	key.Refused:         assuan.NotConfirmed,
+	key.Withdrawn:       assuan.Canceled,
+	key.Forbidden:       assuan.Forbidden,
+	key.BadToken:        assuan.BadAuth,
+	key.NoSuchPolicy:    assuan.NoSecretKey,
+	key.NoSuchAddress:   assuan.Configuration, // of the URL or the organization
+	key.NeedsApproval:   assuan.Forbidden,
+	key.BadRequest:      assuan.ServerFailed,
+	key.Unsupported:     assuan.DigestAlgorithm,
+	key.DigestLength:    assuan.InvalidData,
+	key.Throttled:       assuan.TryLater,
+	key.Unavailable:     assuan.ServerFailed,
+	key.NotDone:         assuan.Timeout,
+	key.Network:         assuan.Network,
+	key.NoAnswer:        assuan.Timeout,
+	key.UnknownHost:     assuan.UnknownHost,
+	key.NotListening:    assuan.ConnectionRefused,
+	key.Unreachable:     assuan.Unreachable,
+	key.Untrusted:       assuan.Configuration, // roots that are missing, a wrong name in the URL
+	key.ClientUntrusted: assuan.Network,
+	key.BadAnswer:       assuan.BadSignature,
+	key.UnusableAnswer:  assuan.ServerFailed,
+	key.Settings:        assuan.Configuration,
+	key.Elsewhere:       assuan.ServerFailed,
+	key.Canceled:        assuan.Canceled,
+	key.Other:           assuan.General,
+}
+
+// codeOf is the code of an error: its own, or that of its kind.
 func codeOf(err error) assuan.Code {
 	if e, ok := errors.AsType[*assuan.Error](err); ok {
 		return e.Code
 	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return assuan.Canceled
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, signpath.ErrTimeout):
-		return assuan.Timeout
-	case errors.Is(err, signpath.ErrDenied):
-		return assuan.NotConfirmed
-	case errors.Is(err, signpath.ErrCanceled):
-		return assuan.Canceled
-	case errors.Is(err, signpath.ErrWrongSignature):
-		return assuan.BadSignature
-	case errors.Is(err, signpath.ErrUnsupported):
-		return assuan.DigestAlgorithm
-	case errors.Is(err, signpath.ErrDigestLength):
-		return assuan.InvalidData
-	}
-	e, ok := errors.AsType[*signpath.Error](err)
-	switch {
-	case !ok:
-		return assuan.General
-	case e.Status == 0:
-		return connectionCode(err)
-	}
-	return statusCode(e)
+	return key.Lookup(kindCodes, key.KindOf(err))
 }
 
-// connectionCode is for calls without an answer.
-func connectionCode(err error) assuan.Code {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && !dns.IsTimeout {
-		return assuan.UnknownHost
+// CodedError gives an error of a key the code of its kind, or, where nothing is known of it, the other.
+func CodedError(otherwise assuan.Code, err error) error {
+	if key.KindOf(err) != key.Other {
+		otherwise = codeOf(err)
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return assuan.Configuration // roots that are missing, a wrong name in the URL
-	}
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return assuan.Timeout
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return assuan.ConnectionRefused
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		return assuan.Unreachable
-	}
-	return assuan.Network
-}
-
-// statusCode is for answers that are not a signature (signpath.Error.Status).
-func statusCode(e *signpath.Error) assuan.Code {
-	switch e.Status {
-	case http.StatusUnauthorized:
-		return assuan.BadAuth
-	case http.StatusForbidden:
-		return assuan.Forbidden
-	case http.StatusNotFound:
-		return assuan.Configuration // of the URL or the organization
-	case http.StatusTooManyRequests:
-		return assuan.TryLater
-	case http.StatusBadRequest:
-		return badRequestCode(e.Fields)
-	}
-	return assuan.ServerFailed
-}
-
-// badRequestCode knows the fields that the service complains of.
-func badRequestCode(fields []string) assuan.Code {
-	switch {
-	case slices.Contains(fields, "SigningPolicySlug"), slices.Contains(fields, "ProjectSlug"):
-		return assuan.NoSecretKey // there is no such project or policy
-	case slices.Contains(fields, "SigningPolicyId"):
-		return assuan.Forbidden // hashes cannot wait for the approval that the policy asks for
-	}
-	return assuan.ServerFailed
+	return &assuan.Error{Code: otherwise, Err: err}
 }

@@ -15,7 +15,6 @@ import (
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/event"
 	"signkit/internal/key"
-	"signkit/internal/signpath"
 )
 
 // maxData bounds what SETDATA may collect; a DigestInfo has at most 83 octets.
@@ -67,13 +66,13 @@ func (c *Card) recordFailure(j job, began time.Time, code assuan.Code, err error
 	}
 	e := event.Begin(j.name(), j.digest, began)
 	e.Seconds = time.Since(began).Seconds()
-	signpath.Fail(&e, err)
+	e.Fail(err)
 	switch {
-	case e.Kind != event.Other:
+	case e.Kind != key.Other:
 	case code == assuan.Configuration:
-		e.Kind = event.Settings
+		e.Kind = key.Settings
 	case code == assuan.NoSecretKey:
-		e.Kind = event.NoSuchPolicy
+		e.Kind = key.NoSuchPolicy
 	}
 	c.record(e)
 }

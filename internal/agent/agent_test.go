@@ -27,6 +27,7 @@ import (
 	"signkit/internal/agent"
 	"signkit/internal/config"
 	"signkit/internal/event"
+	"signkit/internal/key"
 	"signkit/internal/mockapi"
 	"signkit/internal/signpath"
 )
@@ -350,11 +351,11 @@ func TestRefusedSignaturesDoNotCount(t *testing.T) {
 		t.Error(err)
 	}
 	wantStatus(t, b.sign("demo/p-256"), http.StatusForbidden, "--max-signatures")
-	var kinds []event.Kind
+	var kinds []key.Kind
 	for _, e := range b.events {
 		kinds = append(kinds, e.Kind)
 	}
-	if want := []event.Kind{event.Forbidden, event.BadAnswer, "", event.Refused}; !slices.Equal(kinds, want) {
+	if want := []key.Kind{key.Forbidden, key.BadAnswer, "", key.Refused}; !slices.Equal(kinds, want) {
 		t.Errorf("the events are of kinds %q, want %q", kinds, want)
 	}
 	if hint := b.events[0].Hint; !strings.Contains(hint, "is a submitter of this signing policy") {

@@ -3,17 +3,17 @@ package agent
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"signkit/internal/event"
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 )
 
 // ErrBudget reports that as many signatures were asked for as there may be.
-var ErrBudget = errors.New("the signatures of this job are used up")
+var ErrBudget = key.NewError(key.Refused, "the signatures of this job are used up")
 
 // Totals count what an agent has done.
 type Totals struct {
@@ -65,9 +65,8 @@ func (b *budget) take() error {
 
 // settle gives back what was certainly not signed. What may have been counts.
 func (b *budget) settle(err error) {
-	var service *signpath.Error
-	refused := errors.As(err, &service) && service.Status >= 400 && service.Status < 500
-	if refused || errors.Is(err, signpath.ErrUnsupported) || errors.Is(err, signpath.ErrDigestLength) {
+	switch key.KindOf(err).General() {
+	case key.Forbidden, key.NoSuchPolicy, key.BadRequest, key.Throttled:
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.spent--
@@ -97,15 +96,12 @@ func (a *Agent) record(ctx context.Context, k *Key, digest []byte, began time.Ti
 		return
 	}
 	e := event.Begin(k.ID(), digest, began)
-	e.Seconds, e.Caller = took.Seconds(), signpath.Caller(ctx)
+	e.Seconds, e.Caller = took.Seconds(), event.CallerIn(ctx)
 	if signed != nil {
 		e.Algorithm, e.RequestID, e.WebLink = signed.Algorithm, signed.RequestID, signed.WebLink
 	}
 	if err != nil {
-		signpath.Fail(&e, err)
-	}
-	if errors.Is(err, ErrBudget) {
-		e.Kind = event.Refused
+		e.Fail(err)
 	}
 	record(e)
 }

@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 )
 
 // Exit codes. They are stable: scripts rely on them. `signkit help exit-codes` prints them.
@@ -114,7 +111,7 @@ func hintsOf(err error) []string {
 		switch e := err.(type) {
 		case *commandError:
 			hints = append(append([]string{}, e.hints...), hints...)
-		case *signpath.Error:
+		case *key.Error:
 			if e.Hint != "" {
 				hints = append([]string{e.Hint}, hints...)
 			}
@@ -137,25 +134,28 @@ func exitCodeOf(err error) int {
 	if code != 0 {
 		return code
 	}
-	var service *signpath.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.Is(err, context.Canceled):
-		return exitInterrupted
-	case errors.Is(err, signpath.ErrWrongSignature):
-		return exitUnverified
-	case errors.As(err, &service):
-		return serviceCode(service)
-	case errors.Is(err, signpath.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		return exitUnavailable
+	}
+	if code := key.Lookup(kindExits, key.KindOf(err)); code != 0 {
+		return code
 	}
 	return exitFailed
 }
 
-func serviceCode(e *signpath.Error) int {
-	if e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests {
-		return exitRefused
-	}
-	return exitUnavailable
+// kindExits are the codes of failures of a key; others end with exitFailed.
+var kindExits = map[key.Kind]int{
+	key.Forbidden:      exitRefused,
+	key.NoSuchPolicy:   exitRefused,
+	key.BadRequest:     exitRefused,
+	key.Unsupported:    exitFailed,
+	key.DigestLength:   exitFailed,
+	key.Throttled:      exitUnavailable,
+	key.Unavailable:    exitUnavailable,
+	key.Network:        exitUnavailable,
+	key.Untrusted:      exitUnavailable,
+	key.BadAnswer:      exitUnverified,
+	key.UnusableAnswer: exitUnavailable,
+	key.Elsewhere:      exitUnavailable,
+	key.Canceled:       exitInterrupted,
 }

@@ -2,7 +2,7 @@ package cli
 
 import (
 	"bytes"
-	"crypto/x509"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 )
 
@@ -32,7 +33,8 @@ func TestTablesAreAlignedByCharactersWithoutTrailingBlanks(t *testing.T) {
 func TestFailureShowsEachHintOnceAndNoSecret(t *testing.T) {
 	u, _, stderr := testUI()
 	u.redactor.Add("s3cret-token")
-	inner := &signpath.Error{Method: "GET", Path: "/x", Status: 401, Texts: []string{"bad s3cret-token"}, Hint: "check SIGNPATH_API_TOKEN"}
+	inner := &signpath.Error{Method: "GET", Path: "/x", Status: 401, Texts: []string{"bad s3cret-token"}}
+	inner.Hint = "check SIGNPATH_API_TOKEN"
 	u.fail(withHint(fmt.Errorf("listing: %w", withHint(inner, "second")), "third"))
 	want := "error: listing: GET /x: the service answered 401 Unauthorized: bad [redacted]\n" +
 		"hint: check SIGNPATH_API_TOKEN\nhint: second\nhint: third\n"
@@ -116,22 +118,30 @@ func TestExpiryInTheListHasAWordWhereItIsNear(t *testing.T) {
 }
 
 func TestExitCodesFollowTheCause(t *testing.T) {
-	service := func(status int) error { return fmt.Errorf("x: %w", &signpath.Error{Status: status}) }
+	failed := func(kind key.Kind) error { return fmt.Errorf("x: %w", key.NewError(kind, "y")) }
 	for _, c := range []struct {
 		err  error
 		want int
 	}{
 		{nil, exitOK},
 		{errors.New("x"), exitFailed},
-		{service(400), exitRefused},
-		{service(404), exitRefused},
-		{service(429), exitUnavailable},
-		{service(503), exitUnavailable},
-		{service(0), exitUnavailable},
-		{&signpath.Error{Cause: x509.UnknownAuthorityError{}}, exitUnavailable},
+		{failed(key.BadRequest), exitRefused},
+		{failed(key.NoSuchAddress), exitRefused},
+		{failed(key.BadToken), exitRefused},
+		{failed(key.Throttled), exitUnavailable},
+		{failed(key.Unavailable), exitUnavailable},
+		{failed(key.Broken), exitUnavailable},
+		{failed(key.NoAnswer), exitUnavailable},
+		{failed(key.Untrusted), exitUnavailable},
+		{failed(key.Elsewhere), exitUnavailable},
+		{failed(key.UnusableAnswer), exitUnavailable},
+		{failed(key.Unsupported), exitFailed},
+		{failed(key.Refused), exitFailed},
+		{fmt.Errorf("x: %w", context.Canceled), exitInterrupted},
+		{fmt.Errorf("x: %w", context.DeadlineExceeded), exitUnavailable},
 		{fmt.Errorf("x: %w", signpath.ErrWrongSignature), exitUnverified},
 		{withHint(usageError("x"), "y"), exitUsage},
-		{withCode(exitMissingTool, service(400)), exitMissingTool},
+		{withCode(exitMissingTool, failed(key.BadRequest)), exitMissingTool},
 		{errors.Join(errors.New("x"), withCode(exitSettings, errors.New("y"))), exitSettings},
 	} {
 		if got := exitCodeOf(c.err); got != c.want {

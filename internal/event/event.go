@@ -4,11 +4,13 @@
 package event
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"time"
 
 	"signkit/internal/caller"
+	"signkit/internal/key"
 )
 
 // Event is one signature or failure.
@@ -22,7 +24,7 @@ type Event struct {
 	Caller    *Caller   `json:"caller,omitempty"`
 	Seconds   float64   `json:"seconds"` // in the service
 	Error     string    `json:"error,omitempty"`
-	Kind      Kind      `json:"kind,omitempty"` // of the error
+	Kind      key.Kind  `json:"kind,omitempty"` // of the error
 	Hint      string    `json:"hint,omitempty"` // what a person can change
 }
 
@@ -41,24 +43,20 @@ func CallerOf(p *caller.Process) *Caller {
 	return &Caller{p.PID, p.CommandLine, p.User}
 }
 
-// Kind sorts failures for programs.
-type Kind string
+// CallerIn is the process that a context names, for an event; nil where it names none.
+func CallerIn(ctx context.Context) *Caller {
+	process := caller.FromContext(ctx)
+	if process == nil {
+		return nil
+	}
+	p := process()
+	return CallerOf(&p)
+}
 
-// The kinds of failures.
-const (
-	Refused      Kind = "refused"        // somebody said no: an approver, or a bound of the job
-	Forbidden    Kind = "forbidden"      // the token is not valid, or its user may not
-	NoSuchPolicy Kind = "no-such-policy" // there is no such key
-	BadRequest   Kind = "bad-request"    // what was asked for cannot be signed so
-	Throttled    Kind = "throttled"
-	Unavailable  Kind = "unavailable"
-	Network      Kind = "network"
-	Untrusted    Kind = "untrusted"  // TLS: no trusted certificate
-	BadAnswer    Kind = "bad-answer" // an answer, but not a signature that verifies
-	Settings     Kind = "settings"
-	Canceled     Kind = "canceled"
-	Other        Kind = "other"
-)
+// Fail says why there is no signature.
+func (e *Event) Fail(err error) {
+	e.Error, e.Kind, e.Hint = err.Error(), key.KindOf(err).General(), key.HintOf(err)
+}
 
 // Failed reports whether this is a failure.
 func (e *Event) Failed() bool { return e.Error != "" }

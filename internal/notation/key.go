@@ -2,17 +2,15 @@ package notation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"strings"
 
 	"signkit/internal/caller"
 	"signkit/internal/config"
@@ -72,8 +70,8 @@ func (s *session) close() {
 
 // open reads the settings and looks the key up.
 func (p *Plugin) open(ctx context.Context, q *request) (*session, error) {
-	project, policy, ok := strings.Cut(q.KeyID, "/")
-	if !ok || project == "" || policy == "" || strings.Contains(policy, "/") {
+	id, err := key.ParseID(q.KeyID)
+	if err != nil {
 		return nil, invalid("key id %q: a key is named PROJECT/POLICY", q.KeyID)
 	}
 	environ, err := withConfig(p.Environ, q.PluginConfig)
@@ -92,7 +90,7 @@ func (p *Plugin) open(ctx context.Context, q *request) (*session, error) {
 		s.close()
 		return nil, invalid("settings: %v", err)
 	}
-	if err := s.find(ctx, signpath.Filter{ProjectSlug: project, SigningPolicySlug: policy}); err != nil {
+	if err := s.find(ctx, signpath.Filter{ProjectSlug: id.Project, SigningPolicySlug: id.Policy}); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -176,20 +174,17 @@ func (s *session) sign(ctx context.Context, payload []byte) ([]byte, error) {
 	return s.key.SignContext(ctx, h.Sum(nil), opts)
 }
 
-// codeOf sorts an error of the service's client into the contract's codes.
-func codeOf(err error) string {
-	var e *signpath.Error
-	switch {
-	case errors.Is(err, signpath.ErrTimeout) || errors.Is(err, context.DeadlineExceeded):
-		return codeTimeout
-	case !errors.As(err, &e):
-		return codeOther
-	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden:
-		return codeAccessDenied
-	case e.Status == http.StatusTooManyRequests:
-		return codeThrottled
-	case e.Status >= 400 && e.Status < 500:
-		return codeValidation
-	}
-	return codeOther
+// kindCodes are the contract's codes of failures of a key; others are codeOther.
+var kindCodes = map[key.Kind]string{
+	key.Forbidden:    codeAccessDenied,
+	key.NoSuchPolicy: codeValidation,
+	key.BadRequest:   codeValidation,
+	key.Unsupported:  codeOther,
+	key.DigestLength: codeOther,
+	key.Throttled:    codeThrottled,
+	key.NotDone:      codeTimeout,
+	key.NoAnswer:     codeTimeout,
 }
+
+// codeOf is the contract's code of an error of the service's client.
+func codeOf(err error) string { return cmp.Or(key.Lookup(kindCodes, key.KindOf(err)), codeOther) }

@@ -15,8 +15,9 @@
 package p11key
 
 import (
-	"errors"
 	"fmt"
+
+	"signkit/internal/key"
 )
 
 // Options say where keys are.
@@ -29,14 +30,14 @@ type Options struct {
 
 var (
 	// ErrWrongSignature reports that the module signed, but not with the key it shows.
-	ErrWrongSignature = errors.New("the module's signature does not verify with the public key")
+	ErrWrongSignature = key.NewError(key.BadAnswer, "the module's signature does not verify with the public key")
 	// ErrTimeout reports that the module has not answered in time. The call goes on: whether
 	// the key was used is not known.
-	ErrTimeout = errors.New("the PKCS#11 module has not answered in time, and its call cannot be cancelled")
+	ErrTimeout = key.NewError(key.NotDone, "the PKCS#11 module has not answered in time, and its call cannot be cancelled")
 	// ErrUnsupported reports a key type, hash or padding that no signature can be made with.
-	ErrUnsupported = errors.New("not supported with PKCS#11 keys")
+	ErrUnsupported = key.NewError(key.Unsupported, "not supported with PKCS#11 keys")
 	// ErrDigestLength reports a digest whose length does not fit its hash.
-	ErrDigestLength = errors.New("wrong digest length")
+	ErrDigestLength = key.NewError(key.DigestLength, "wrong digest length")
 )
 
 // tokenName is how errors call a token.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"signkit/internal/key"
 )
 
 const (
@@ -61,10 +63,10 @@ func (c *Client) decode(q call, a *answer, v any) error {
 	if err == nil {
 		return nil
 	}
-	e := &Error{Method: q.method, Path: c.path(q), Status: a.status, Cause: err}
+	e := &Error{failure: failure{Kind: key.UnusableAnswer}, Method: q.method, Path: c.path(q), Status: a.status, Cause: err}
 	if isHTML(a.header, body) {
 		e.cause = "a web page instead of JSON" + c.pageTitle(body)
-		e.Hint = c.setting("SIGNPATH_API_URL") + " probably does not point at the API"
+		e.failure = c.notTheAPI()
 		return e
 	}
 	what := readable(a.body)
@@ -73,6 +75,11 @@ func (c *Client) decode(q call, a *answer, v any) error {
 	}
 	e.cause = c.clean("not the JSON that was expected: "+what, maxText)
 	return e
+}
+
+// notTheAPI is the failure where something else than the API has answered.
+func (c *Client) notTheAPI() failure {
+	return failure{Kind: key.UnusableAnswer, Hint: c.setting("SIGNPATH_API_URL") + " probably does not point at the API"}
 }
 
 // readable is a body as text. Of one that is no text, only its size is of use to a person.

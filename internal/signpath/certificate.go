@@ -40,9 +40,8 @@ func (c *Client) download(ctx context.Context, q call) (*answer, error) {
 	if err != nil || !isHTML(a.header, bytes.TrimSpace(a.body)) {
 		return a, err
 	}
-	return nil, &Error{Method: q.method, Path: c.path(q), Status: a.status,
-		cause: "a web page instead of a file" + c.pageTitle(a.body),
-		Hint:  c.setting("SIGNPATH_API_URL") + " probably does not point at the API"}
+	return nil, &Error{failure: c.notTheAPI(), Method: q.method, Path: c.path(q), Status: a.status,
+		cause: "a web page instead of a file" + c.pageTitle(a.body)}
 }
 
 // parseCertificates reads one certificate in DER, or one or more in PEM.

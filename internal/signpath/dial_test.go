@@ -135,7 +135,7 @@ func TestConnectionRefused(t *testing.T) {
 	c := newTestClient(t, cfg)
 	_, err = c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256)
 	var e *Error
-	if !errors.As(err, &e) || !e.Transient || e.Status != 0 || len(c.clock.waits()) != 2 {
+	if !errors.As(err, &e) || !e.Kind.Transient() || e.Status != 0 || len(c.clock.waits()) != 2 {
 		t.Errorf("%v, waits %v", err, c.clock.waits())
 	}
 	if e.unknown {

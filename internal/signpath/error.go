@@ -9,39 +9,40 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"signkit/internal/config"
+	"signkit/internal/key"
 )
 
 var (
 	// ErrWrongSignature reports that the service answered, but not with a signature by the
 	// policy's key over the digest that was sent.
-	ErrWrongSignature = errors.New("the service's answer does not verify with the policy's public key")
+	ErrWrongSignature = key.NewError(key.BadAnswer, "the service's answer does not verify with the policy's public key")
 	// ErrTimeout reports that no complete answer came within the time for one attempt, or
 	// that a queued signing request was not done within the total time.
-	ErrTimeout = errors.New("timed out")
+	ErrTimeout = key.NewError(key.NotDone, "timed out")
 	// ErrUnsupported reports a key type, hash or padding that cannot be asked of the service;
 	// no request was made.
-	ErrUnsupported = errors.New("not supported by the signing service")
+	ErrUnsupported = key.NewError(key.Unsupported, "not supported by the signing service")
 	// ErrDigestLength reports a digest whose length does not fit its hash; no request was made.
-	ErrDigestLength = errors.New("wrong digest length")
+	ErrDigestLength = key.NewError(key.DigestLength, "wrong digest length")
 )
 
+// failure is what whoever asked for a signature needs to know of any.
+type failure = key.Error
+
 // Error is a failed call of the signing service, after all retries. Its texts are redacted,
-// bounded and free of control characters.
+// bounded and free of control characters. Those above the seam find a *key.Error in it.
 type Error struct {
+	failure
 	Method string
 	Path   string   // path of the URL, without the query
 	Status int      // HTTP status; 0 when there was no (complete) answer
 	Texts  []string // what the service said: errors, detail, title, else the start of the body
 	Fields []string // keys of the errors map (RFC 9457 extension of validation errors), sorted
-	// TraceID is the service's own name of the failed call, for its operator.
-	TraceID string
-	// Transient reports that the same call may succeed later: no answer, 429, 502, 503, 504.
-	Transient bool
-	Hint      string // what to check or change, naming the setting; may be empty
-	Cause     error  // nil when the service answered
+	Cause  error    // nil when the service answered
 
 	cause      string // text of Cause, redacted
 	tried      string // how often and how long; empty after one attempt
@@ -78,8 +79,14 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the cause, so that errors.Is finds ErrTimeout, context and x509 errors.
-func (e *Error) Unwrap() error { return e.Cause }
+// Unwrap gives the kind of failure before the cause, which may be of another: errors.Is finds ErrTimeout,
+// context and x509 errors.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{&e.failure}
+	}
+	return []error{&e.failure, e.Cause}
+}
 
 // namesPolicy reports whether the service rejected the policy itself, and not the data.
 func (e *Error) namesPolicy() bool {
@@ -109,37 +116,65 @@ func statusText(status int) string {
 func (c *Client) statusError(q call, a *answer) *Error {
 	p := readProblem(a.header, a.body)
 	e := &Error{
-		Method: q.method, Path: c.path(q), Status: a.status,
-		Texts: p.texts(c.clean), TraceID: c.clean(p.TraceID, 200), Fields: p.fields(),
-		Transient:  a.status == 429 || a.status >= 502 && a.status <= 504,
-		retry:      a.status == 429 || a.status >= 500,
-		unknown:    a.status >= 500,
+		failure: failure{TraceID: c.clean(p.TraceID, 200)},
+		Method:  q.method, Path: c.path(q), Status: a.status,
+		Texts: p.texts(c.clean), Fields: p.fields(),
 		retryAfter: a.header.Get("Retry-After"),
 		body:       c.clean(readable(a.body), maxText),
 	}
 	for i, field := range e.Fields {
 		e.Fields[i] = c.clean(field, 100)
 	}
-	if a.status >= 300 && a.status < 400 {
+	e.Kind = e.statusKind()
+	e.retry = e.Kind.Transient() || e.Kind == key.Broken
+	e.unknown = e.Kind.General() == key.Unavailable
+	if e.Kind == key.Elsewhere {
 		e.Texts = nil
 		e.Hint = c.redirectHint(a.header.Get("Location"))
 		return e
 	}
-	e.Hint = c.statusHint(a.status, p)
+	e.Hint = c.statusHint(e.Kind, p)
 	return e
 }
 
-func (c *Client) statusHint(status int, p problem) string {
+// statusKind is the one place that knows what an HTTP status means.
+func (e *Error) statusKind() key.Kind {
+	switch {
+	case e.Status < 300:
+		return key.UnusableAnswer
+	case e.Status < 400:
+		return key.Elsewhere
+	case e.Status == http.StatusUnauthorized:
+		return key.BadToken
+	case e.Status == http.StatusForbidden:
+		return key.Forbidden
+	case e.Status == http.StatusTooManyRequests:
+		return key.Throttled
+	case e.Status == http.StatusNotFound:
+		return key.NoSuchAddress
+	case e.Status < 500 && e.hasField("SigningPolicySlug", "ProjectSlug"):
+		return key.NoSuchPolicy
+	case e.Status < 500 && e.hasField("SigningPolicyId"):
+		return key.NeedsApproval
+	case e.Status < 500:
+		return key.BadRequest
+	case e.Status >= 502 && e.Status <= 504:
+		return key.Unavailable
+	}
+	return key.Broken
+}
+
+func (c *Client) statusHint(kind key.Kind, p problem) string {
 	switch {
 	case c.cfg.Agent != "":
 		return "" // the agent has said it
-	case status == http.StatusUnauthorized:
+	case kind == key.BadToken:
 		return "check " + c.setting("SIGNPATH_API_TOKEN")
-	case status == http.StatusForbidden:
+	case kind == key.Forbidden:
 		return "check that the user of " + c.setting("SIGNPATH_API_TOKEN") + " is a submitter of this signing policy"
 	case p.html:
 		return "this is a web page, not the API: check " + c.setting("SIGNPATH_API_URL")
-	case status == http.StatusNotFound:
+	case kind == key.NoSuchAddress:
 		return "check " + c.setting("SIGNPATH_ORGANIZATION_ID") + " and " + c.setting("SIGNPATH_API_URL")
 	}
 	return ""
@@ -148,16 +183,13 @@ func (c *Client) statusHint(status int, p problem) string {
 // connectionError makes the error of an attempt that got no complete answer within limit; sent
 // says whether the request was given to a connection.
 func (c *Client) connectionError(q call, err error, sent bool, limit time.Duration) *Error {
-	e := &Error{Method: q.method, Path: c.path(q), Transient: true, retry: true, Cause: err}
+	e := &Error{failure: failure{Kind: connectionKind(err)}, Method: q.method, Path: c.path(q), Cause: err}
 	if isTimeout(err) {
 		e.Cause = fmt.Errorf("%w: no answer within %s: %w", ErrTimeout, round(limit), err)
 	}
 	e.cause = c.clean(e.Cause.Error(), maxText)
-	e.unknown = sent
+	e.unknown, e.retry = sent, e.Kind.Transient()
 	e.Hint = c.connectionHint(err, sent)
-	if hopeless(err) {
-		e.retry, e.Transient = false, false
-	}
 	return e
 }
 
@@ -186,7 +218,7 @@ func (c *Client) connectionHint(err error, sent bool) string {
 	case isRemoteAlert(err):
 		return "the server refused the TLS connection: check " + c.setting("SIGNKIT_TLS_CLIENT_CERTIFICATE_FILE") +
 			" and " + c.setting("SIGNPATH_API_URL")
-	case hopeless(err):
+	case !connectionKind(err).Transient():
 		return "check " + c.setting("SIGNPATH_API_URL")
 	case errors.As(err, &dns):
 		return "check the host name in " + c.setting("SIGNPATH_API_URL") + ", and name resolution here"
@@ -202,23 +234,37 @@ func (c *Client) connectionHint(err error, sent bool) string {
 	return "check " + c.setting("SIGNPATH_API_URL") + ", and whether this machine needs a proxy (http_proxy)"
 }
 
-// hopeless reports a failure that repeats itself however often one tries.
-func hopeless(err error) bool {
+// connectionKind is that of an attempt without a complete answer.
+func connectionKind(err error) key.Kind {
 	var proxy *proxyError
 	var record tls.RecordHeaderError
-	var verification *tls.CertificateVerificationError
 	var large *tooLargeError
+	var dns *net.DNSError
 	switch {
-	case errors.As(err, &large), errors.Is(err, errForeignAgent):
-		return true
-	case errors.As(err, &proxy):
-		return proxy.status < 500 && proxy.status != http.StatusTooManyRequests
-	case errors.As(err, &record), errors.Is(err, errNoRoots):
-		return true
-	case errors.As(err, &verification), isUntrusted(err), isRemoteAlert(err):
-		return true
+	case isRemoteAlert(err):
+		return key.ClientUntrusted
+	case isUnverified(err), errors.Is(err, errNoRoots):
+		return key.Untrusted
+	case errors.As(err, &large), errors.As(err, &record), errors.Is(err, errForeignAgent):
+		return key.NoWay
+	case errors.As(err, &proxy) && proxy.status < 500 && proxy.status != http.StatusTooManyRequests:
+		return key.NoWay
+	case isTimeout(err):
+		return key.NoAnswer
+	case errors.As(err, &dns):
+		return key.UnknownHost
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return key.NotListening
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return key.Unreachable
 	}
-	return false
+	return key.Network
+}
+
+func isUnverified(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var host x509.HostnameError
+	return errors.As(err, &verification) || errors.As(err, &host) || isUntrusted(err) || isExpired(err)
 }
 
 func isUntrusted(err error) bool {

@@ -108,8 +108,8 @@ func TestConnectionErrorMessages(t *testing.T) {
 		{&tooLargeError{5}, true, front + "the answer is larger than 5 bytes; check SIGNPATH_API_URL", false, false},
 	} {
 		e := c.connectionError(q, test.err, test.sent, c.cfg.Timeouts.HTTPRequest)
-		if e.Error() != test.want || e.retry != test.retry || e.Transient != test.transient {
-			t.Errorf("\n got %s (retry %v, transient %v)\nwant %s", e, e.retry, e.Transient, test.want)
+		if e.Error() != test.want || e.retry != test.retry || e.Kind.Transient() != test.transient {
+			t.Errorf("\n got %s (retry %v, transient %v)\nwant %s", e, e.retry, e.Kind.Transient(), test.want)
 		}
 		if !errors.Is(e, test.err) && e.Unwrap() == nil {
 			t.Errorf("%v: cause lost", test.err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"signkit/internal/event"
+	"signkit/internal/key"
 	"signkit/internal/mockapi"
 )
 
@@ -36,16 +37,16 @@ func TestSignaturesAndFailuresAreRecorded(t *testing.T) {
 	}
 	for _, test := range []struct {
 		fault mockapi.Fault
-		want  event.Kind
+		want  key.Kind
 	}{
-		{mockapi.Fault{Kind: "status", Status: http.StatusUnauthorized}, event.Forbidden},
-		{mockapi.Fault{Kind: "status", Status: http.StatusForbidden}, event.Forbidden},
-		{mockapi.Fault{Kind: "status", Status: http.StatusTooManyRequests}, event.Throttled},
-		{mockapi.Fault{Kind: "status", Status: http.StatusBadGateway}, event.Unavailable},
-		{mockapi.Fault{Kind: "status", Status: http.StatusConflict}, event.BadRequest},
-		{mockapi.Fault{Kind: "reset"}, event.Network},
-		{mockapi.Fault{Kind: "wrong-signature"}, event.BadAnswer},
-		{mockapi.Fault{Kind: "garbage"}, event.BadAnswer},
+		{mockapi.Fault{Kind: "status", Status: http.StatusUnauthorized}, key.Forbidden},
+		{mockapi.Fault{Kind: "status", Status: http.StatusForbidden}, key.Forbidden},
+		{mockapi.Fault{Kind: "status", Status: http.StatusTooManyRequests}, key.Throttled},
+		{mockapi.Fault{Kind: "status", Status: http.StatusBadGateway}, key.Unavailable},
+		{mockapi.Fault{Kind: "status", Status: http.StatusConflict}, key.BadRequest},
+		{mockapi.Fault{Kind: "reset"}, key.Network},
+		{mockapi.Fault{Kind: "wrong-signature"}, key.BadAnswer},
+		{mockapi.Fault{Kind: "garbage"}, key.BadAnswer},
 	} {
 		events, test.fault.Route, test.fault.Count = nil, "sign", 1
 		if err := s.SetFaults([]mockapi.Fault{test.fault}); err != nil {

@@ -83,9 +83,8 @@ func (c *Client) readPolicies(q call, a *answer) ([]json.RawMessage, error) {
 		return nil, err
 	}
 	if list.SigningPolicies == nil {
-		return nil, &Error{Method: q.method, Path: c.path(q), Status: a.status,
-			cause: "the answer has no signingPolicies",
-			Hint:  c.setting("SIGNPATH_API_URL") + " probably does not point at the API"}
+		return nil, &Error{failure: c.notTheAPI(), Method: q.method, Path: c.path(q), Status: a.status,
+			cause: "the answer has no signingPolicies"}
 	}
 	return *list.SigningPolicies, nil
 }

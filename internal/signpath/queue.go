@@ -2,10 +2,11 @@ package signpath
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"signkit/internal/key"
 )
 
 const (
@@ -15,9 +16,9 @@ const (
 
 var (
 	// ErrDenied reports that somebody denied the signing request that the service had queued.
-	ErrDenied = errors.New("the signing request was denied")
+	ErrDenied = key.NewError(key.Refused, "the signing request was denied")
 	// ErrCanceled reports that somebody canceled it.
-	ErrCanceled = errors.New("the signing request was canceled")
+	ErrCanceled = key.NewError(key.Withdrawn, "the signing request was canceled")
 )
 
 // requestStatus is the state of a queued signing request.

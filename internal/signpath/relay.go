@@ -136,7 +136,7 @@ func ProblemDocument(err error) (status int, body []byte) {
 		}
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusGatewayTimeout
-	case fromService && e.Transient:
+	case fromService && e.Kind.Transient():
 		status = http.StatusServiceUnavailable
 	case fromService:
 		status = http.StatusBadGateway

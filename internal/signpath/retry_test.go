@@ -88,7 +88,7 @@ func TestRetriesEnd(t *testing.T) {
 	c := newTestClient(t, s.config())
 	_, err := c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256)
 	var e *Error
-	if !errors.As(err, &e) || e.Status != 503 || !e.Transient || len(s.seen()) != 11 {
+	if !errors.As(err, &e) || e.Status != 503 || !e.Kind.Transient() || len(s.seen()) != 11 {
 		t.Fatalf("%d requests, %v", len(s.seen()), err)
 	}
 	if !strings.Contains(err.Error(), "; gave up after 11 attempts in ") || e.Hint != "" {
@@ -110,7 +110,7 @@ func TestNoRetries(t *testing.T) {
 		c := newTestClient(t, s.config())
 		_, err := c.Policies(t.Context(), Filter{})
 		var e *Error
-		if !errors.As(err, &e) || e.Status != status || e.Transient || len(s.seen()) != 1 {
+		if !errors.As(err, &e) || e.Status != status || e.Kind.Transient() || len(s.seen()) != 1 {
 			t.Errorf("status %d: %d requests, %v", status, len(s.seen()), err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestRetryCountZero(t *testing.T) {
 		c := newTestClient(t, cfg)
 		_, err := c.Policies(t.Context(), Filter{})
 		var e *Error
-		if !errors.As(err, &e) || e.Transient || len(c.clock.waits()) != 0 {
+		if !errors.As(err, &e) || e.Kind.Transient() || len(c.clock.waits()) != 0 {
 			t.Errorf("total %s: waits %v, %v", total, c.clock.waits(), err)
 		}
 	}
@@ -290,7 +290,7 @@ func TestAttemptTimeLimit(t *testing.T) {
 		c := newTestClient(t, cfg)
 		_, err := c.Policies(t.Context(), Filter{})
 		var e *Error
-		if !errors.Is(err, ErrTimeout) || !errors.As(err, &e) || !e.Transient || len(c.clock.waits()) != 1 {
+		if !errors.Is(err, ErrTimeout) || !errors.As(err, &e) || !e.Kind.Transient() || len(c.clock.waits()) != 1 {
 			t.Fatalf("%v, waits %v", err, c.clock.waits())
 		}
 		if strings.Contains(err.Error(), "SIGNPATH_TIMEOUTS_HTTP_REQUEST") {

@@ -285,7 +285,7 @@ func sameRefusal(t *testing.T, err, standard error, test serverCase) {
 	if !errors.As(err, target) || !strings.Contains(err.Error(), test.text) || strings.Contains(err.Error(), testToken) {
 		t.Errorf("want a %T and %q: %v", target, test.text, err)
 	}
-	if failure, ok := asError(err); !ok || failure.Transient || failure.unknown {
+	if failure, ok := asError(err); !ok || failure.Kind.Transient() || failure.unknown {
 		t.Errorf("a refusal is final, and no request was sent: %+v", failure)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"signkit/internal/config"
+	"signkit/internal/key"
 )
 
 // generation is one of the three forms that the service's sign call has had.
@@ -171,7 +172,7 @@ func (c *Client) readSignature(q call, a *answer) (*signResult, error) {
 }
 
 func (c *Client) badAnswer(q call, a *answer, text string) *Error {
-	return &Error{Method: q.method, Path: c.path(q), Status: a.status,
+	return &Error{failure: failure{Kind: key.BadAnswer}, Method: q.method, Path: c.path(q), Status: a.status,
 		Cause: ErrWrongSignature, cause: "the answer is not usable: " + text}
 }
 

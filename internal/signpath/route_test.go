@@ -177,7 +177,7 @@ func TestUnusableSignAnswers(t *testing.T) {
 		s.handleRoute(routeC, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
 		_, err := newTestClient(t, s.config()).key("rsa").SignContext(t.Context(), digest32, crypto.SHA256)
 		var e *Error
-		if !errors.As(err, &e) || e.Status != 200 || e.Transient || len(s.seen()) != 1 {
+		if !errors.As(err, &e) || e.Status != 200 || e.Kind.Transient() || len(s.seen()) != 1 {
 			t.Errorf("%s: requests %v, %v", name, s.seen(), err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"signkit/internal/event"
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -96,10 +96,10 @@ func (t *Token) recordFailure(ctx context.Context, err error) {
 	if t.record == nil || event.IsTold(err) {
 		return
 	}
-	e := event.Event{Time: time.Now().UTC(), Caller: signpath.Caller(ctx)}
-	signpath.Fail(&e, err)
+	e := event.Event{Time: time.Now().UTC(), Caller: event.CallerIn(ctx)}
+	e.Fail(err)
 	if t.configErr != nil && errors.Is(err, t.configErr) {
-		e.Kind = event.Settings
+		e.Kind = key.Settings
 	}
 	t.record(e)
 }

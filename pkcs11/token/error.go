@@ -1,12 +1,11 @@
 package token
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"signkit/internal/config"
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 )
 
 // Error is a return value (CK_RV) of the standard; its text is its name there.
@@ -50,38 +49,30 @@ func returnValue(err error) Error {
 	return ckrGeneralError
 }
 
-// serviceFailure gives an error of the service its return value: transient →
-// CKR_FUNCTION_FAILED, user error → CKR_ARGUMENTS_BAD, other answers of the
-// service → CKR_DEVICE_ERROR, anything else → CKR_GENERAL_ERROR.
-func serviceFailure(err error) error {
-	var service *signpath.Error
-	rv := ckrGeneralError
-	switch {
-	case errors.Is(err, context.Canceled):
-		rv = ckrFunctionCanceled
-	case errors.Is(err, signpath.ErrWrongSignature):
-		rv = ckrDeviceError
-	case errors.Is(err, signpath.ErrDigestLength):
-		rv = ckrDataLenRange
-	case errors.As(err, &service):
-		rv = statusValue(service)
-	case errors.Is(err, signpath.ErrTimeout):
-		rv = ckrFunctionFailed
-	}
-	return &failure{rv, err}
+// kindValues are the return values of failures of a key: those that may pass → CKR_FUNCTION_FAILED, user
+// errors → CKR_ARGUMENTS_BAD, other answers of the service → CKR_DEVICE_ERROR, anything else → CKR_GENERAL_ERROR.
+var kindValues = map[key.Kind]Error{
+	key.Refused:      ckrGeneralError,
+	key.Forbidden:    ckrArgumentsBad,
+	key.NoSuchPolicy: ckrArgumentsBad,
+	key.BadRequest:   ckrArgumentsBad,
+	key.Unsupported:  ckrGeneralError,
+	key.DigestLength: ckrDataLenRange,
+	key.Throttled:    ckrFunctionFailed,
+	key.Unavailable:  ckrFunctionFailed,
+	key.Broken:       ckrDeviceError,
+	key.Network:      ckrFunctionFailed,
+	key.NoWay:        ckrGeneralError,
+	key.Untrusted:    ckrGeneralError,
+	key.BadAnswer:    ckrDeviceError,
+	key.Settings:     ckrGeneralError,
+	key.Elsewhere:    ckrDeviceError,
+	key.Canceled:     ckrFunctionCanceled,
+	key.Other:        ckrGeneralError,
 }
 
-func statusValue(e *signpath.Error) Error {
-	switch {
-	case e.Transient:
-		return ckrFunctionFailed
-	case e.Status >= 400 && e.Status < 500:
-		return ckrArgumentsBad
-	case e.Status != 0:
-		return ckrDeviceError
-	}
-	return ckrGeneralError
-}
+// keyFailure gives an error of a key, or of where keys come from, its return value.
+func keyFailure(err error) error { return &failure{key.Lookup(kindValues, key.KindOf(err)), err} }
 
 // pinFailure tells a PIN that the tool shortened from a wrong one.
 func pinFailure(err error) error {

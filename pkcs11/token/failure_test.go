@@ -7,33 +7,36 @@ import (
 	"strings"
 	"testing"
 
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
 // TestFailedSignature: what the tool and the person see of each failure. The
 // errors come wrapped, as the client wraps them.
 func TestFailedSignature(t *testing.T) {
-	answered := func(status int) error {
-		return &signpath.Error{Method: "POST", Path: "/x", Status: status, Texts: []string{"the service's text"}, TraceID: "trace-1"}
-	}
+	failed := func(kind key.Kind) error { return key.NewError(kind, "the service's text (traceId trace-1)") }
 	const text = "the service's text"
 	for name, test := range map[string]struct {
 		err   error
 		want  Error
 		shown string // in one error record
 	}{
-		"400": {answered(400), ckrArgumentsBad, text}, "401": {answered(401), ckrArgumentsBad, text}, "403": {answered(403), ckrArgumentsBad, "trace-1"},
-		"404": {answered(404), ckrArgumentsBad, text}, "499": {answered(499), ckrArgumentsBad, text},
-		"500": {answered(500), ckrDeviceError, text}, "501": {answered(501), ckrDeviceError, text}, "302": {answered(302), ckrDeviceError, text},
-		"429":             {&signpath.Error{Status: 429, Transient: true}, ckrFunctionFailed, ""},
-		"502":             {&signpath.Error{Status: 502, Transient: true}, ckrFunctionFailed, ""},
-		"no answer":       {&signpath.Error{Transient: true, Cause: errors.New("connection refused")}, ckrFunctionFailed, ""},
-		"time-out":        {fmt.Errorf("queued: %w", signpath.ErrTimeout), ckrFunctionFailed, "timed out"},
-		"untrusted":       {&signpath.Error{Cause: errors.New("unknown authority")}, ckrGeneralError, ""},
-		"wrong signature": {signpath.ErrWrongSignature, ckrDeviceError, "does not verify"},
-		"digest length":   {signpath.ErrDigestLength, ckrDataLenRange, "wrong digest length"},
-		"not supported":   {signpath.ErrUnsupported, ckrGeneralError, "not supported"},
+		"bad request": {failed(key.BadRequest), ckrArgumentsBad, text}, "bad token": {failed(key.BadToken), ckrArgumentsBad, text},
+		"forbidden": {failed(key.Forbidden), ckrArgumentsBad, "trace-1"}, "no such policy": {failed(key.NoSuchPolicy), ckrArgumentsBad, text},
+		"no such address": {failed(key.NoSuchAddress), ckrArgumentsBad, text}, "needs approval": {failed(key.NeedsApproval), ckrArgumentsBad, text},
+		"broken": {failed(key.Broken), ckrDeviceError, text}, "elsewhere": {failed(key.Elsewhere), ckrDeviceError, text},
+		"throttled":       {failed(key.Throttled), ckrFunctionFailed, text},
+		"unavailable":     {failed(key.Unavailable), ckrFunctionFailed, text},
+		"not listening":   {failed(key.NotListening), ckrFunctionFailed, text},
+		"no way":          {failed(key.NoWay), ckrGeneralError, text},
+		"no answer":       {failed(key.NoAnswer), ckrFunctionFailed, text},
+		"time-out":        {fmt.Errorf("queued: %w", failed(key.NotDone)), ckrFunctionFailed, text},
+		"untrusted":       {failed(key.Untrusted), ckrGeneralError, text},
+		"wrong signature": {failed(key.BadAnswer), ckrDeviceError, text},
+		"unusable answer": {failed(key.UnusableAnswer), ckrDeviceError, text},
+		"digest length":   {failed(key.DigestLength), ckrDataLenRange, text},
+		"not supported":   {failed(key.Unsupported), ckrGeneralError, text},
+		"denied":          {failed(key.Refused), ckrGeneralError, text},
 		"anything else":   {errors.New("something else"), ckrGeneralError, "something else"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,17 +85,17 @@ func TestCancelledSignature(t *testing.T) {
 
 // TestRefusedTokenAtLogin is a wrong PIN; every other failure keeps its own value.
 func TestRefusedTokenAtLogin(t *testing.T) {
-	for status, want := range map[int]Error{401: ckrPINIncorrect, 403: ckrArgumentsBad, 500: ckrDeviceError, 0: ckrGeneralError} {
+	for kind, want := range map[key.Kind]Error{key.BadToken: ckrPINIncorrect, key.Forbidden: ckrArgumentsBad, key.Broken: ckrDeviceError, key.NoWay: ckrGeneralError} {
 		b := newBench(t, "SIGNPATH_PROJECT_SLUG=demo", "SIGNPATH_SIGNING_POLICY_SLUG=rsa")
 		log := b.record(t)
 		session := b.open(t, "").handle
-		b.source.fail = fmt.Errorf("reading signing policies: %w", &signpath.Error{Status: status, Hint: "check SIGNPATH_API_TOKEN"})
+		b.source.fail = fmt.Errorf("reading signing policies: %w", &key.Error{Kind: kind, Hint: "check SIGNPATH_API_TOKEN", Err: errors.New("x; check SIGNPATH_API_TOKEN")})
 		b.expect(t, want, wire.Login, session, ckuUser, []byte("CONFIG"))
 		if log.errors() != 1 || !strings.Contains(log.String(), "check SIGNPATH_API_TOKEN") {
-			t.Errorf("%d: not one record with the hint:\n%s", status, log)
+			t.Errorf("%s: not one record with the hint:\n%s", kind, log)
 		}
 		if len(b.events) != 1 || b.events[0].Hint != "check SIGNPATH_API_TOKEN" || b.events[0].Kind == "" {
-			t.Errorf("%d: recorded %+v", status, b.events)
+			t.Errorf("%s: recorded %+v", kind, b.events)
 		}
 		b.source.fail = nil
 		b.expect(t, ckrOK, wire.Login, session, ckuUser, []byte("CONFIG"))

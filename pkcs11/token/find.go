@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"signkit/internal/event"
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -70,7 +70,7 @@ func (t *Token) find(ctx context.Context, template []wire.Attribute) ([]uint64, 
 		return nil, err
 	}
 	if err := t.load(ctx, ring, &s, wanted, nameable); err != nil {
-		return nil, serviceFailure(err)
+		return nil, keyFailure(err)
 	}
 	handles := ring.matching(template, loggedIn)
 	if len(handles) == 0 && loggedIn {
@@ -144,6 +144,6 @@ func (t *Token) noKey(ctx context.Context, asked, text string, more ...any) {
 	}
 	t.log.Error(text, more...)
 	if t.record != nil {
-		t.record(event.Event{Time: time.Now().UTC(), Key: asked, Error: text, Kind: event.NoSuchPolicy, Caller: signpath.Caller(ctx)})
+		t.record(event.Event{Time: time.Now().UTC(), Key: asked, Error: text, Kind: key.NoSuchPolicy, Caller: event.CallerIn(ctx)})
 	}
 }

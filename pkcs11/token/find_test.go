@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -140,7 +140,7 @@ func TestFailedRequestIsNotKept(t *testing.T) {
 	b := newBench(t)
 	b.open(t, "CONFIG")
 	template := []wire.Attribute{class(ckoPrivateKey), text(ckaID, "demo/rsa")}
-	b.source.fail = &signpath.Error{Status: 503, Transient: true}
+	b.source.fail = key.NewError(key.Unavailable, "down")
 	if _, err := b.find(context.Background(), template); returnValue(err) != ckrFunctionFailed {
 		t.Errorf("got %v", err)
 	}
@@ -157,20 +157,20 @@ func TestErrorsOfTheServiceAsReturnValues(t *testing.T) {
 		err  error
 		want Error
 	}{
-		{"no answer", &signpath.Error{Transient: true}, ckrFunctionFailed},
-		{"503", &signpath.Error{Status: 503, Transient: true}, ckrFunctionFailed},
-		{"500", &signpath.Error{Status: 500}, ckrDeviceError},
-		{"400", &signpath.Error{Status: 400}, ckrArgumentsBad},
-		{"403", &signpath.Error{Status: 403}, ckrArgumentsBad},
-		{"untrusted certificate", &signpath.Error{}, ckrGeneralError},
-		{"wrong signature", signpath.ErrWrongSignature, ckrDeviceError},
-		{"time-out", signpath.ErrTimeout, ckrFunctionFailed},
+		{"no answer", key.NewError(key.Network, "reset"), ckrFunctionFailed},
+		{"503", key.NewError(key.Unavailable, "down"), ckrFunctionFailed},
+		{"500", key.NewError(key.Broken, "x"), ckrDeviceError},
+		{"400", key.NewError(key.BadRequest, "x"), ckrArgumentsBad},
+		{"403", key.NewError(key.Forbidden, "x"), ckrArgumentsBad},
+		{"untrusted certificate", key.NewError(key.Untrusted, "x"), ckrGeneralError},
+		{"wrong signature", key.NewError(key.BadAnswer, "x"), ckrDeviceError},
+		{"time-out", key.NewError(key.NotDone, "x"), ckrFunctionFailed},
 		{"cancelled", context.Canceled, ckrFunctionCanceled},
 		{"anything else", errors.New("x"), ckrGeneralError},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := returnValue(serviceFailure(test.err)); got != test.want {
+			if got := returnValue(keyFailure(test.err)); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})

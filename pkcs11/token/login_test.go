@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"signkit/internal/config"
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -20,7 +20,7 @@ const (
 // and no error holds the PIN or half of it.
 func TestPINNeverShows(t *testing.T) {
 	pin := secondOrganization + ":" + secondToken
-	unauthorized := &signpath.Error{Method: "GET", Path: "/x", Status: 401, Texts: []string{"no such user"}}
+	unauthorized := key.NewError(key.BadToken, "no such user")
 	for name, test := range map[string]struct {
 		pin  string
 		fail error
@@ -29,7 +29,7 @@ func TestPINNeverShows(t *testing.T) {
 		"right":                  {pin, nil, ckrOK},
 		"with a line break":      {pin + "\r\n", nil, ckrOK},
 		"refused":                {pin, unauthorized, ckrPINIncorrect},
-		"service down":           {pin, &signpath.Error{Status: 503, Transient: true}, ckrFunctionFailed},
+		"service down":           {pin, key.NewError(key.Unavailable, "down"), ckrFunctionFailed},
 		"cut within the id":      {pin[:32], nil, ckrPINLenRange},
 		"cut after the id":       {pin[:36], nil, ckrPINLenRange},
 		"cut after the colon":    {pin[:37], nil, ckrPINLenRange},

@@ -7,8 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"signkit/internal/event"
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -218,7 +217,7 @@ func TestMissingKeyIsExplained(t *testing.T) {
 			if want := min(1, len(test.want)); log.errors() != want || !strings.Contains(log.String(), test.want) {
 				t.Errorf("%d errors, want %d with %q:\n%s", log.errors(), want, test.want, log)
 			}
-			if want := min(1, len(test.want)); len(b.events) != want || want == 1 && b.events[0].Kind != event.NoSuchPolicy {
+			if want := min(1, len(test.want)); len(b.events) != want || want == 1 && b.events[0].Kind != key.NoSuchPolicy {
 				t.Errorf("recorded %+v, want %d", b.events, want)
 			}
 		})
@@ -421,7 +420,7 @@ func TestFailedSearchBeginsNone(t *testing.T) {
 	b := newBench(t)
 	log := b.record(t)
 	session := b.open(t, "CONFIG").handle
-	b.source.fail = &signpath.Error{Method: "GET", Path: "/x", Status: 503, Texts: []string{"maintenance until noon"}, Transient: true}
+	b.source.fail = key.NewError(key.Unavailable, "maintenance until noon")
 	b.expect(t, ckrFunctionFailed, wire.FindInit, session, 0, nil)
 	if log.errors() != 1 || !strings.Contains(log.String(), "maintenance until noon") {
 		t.Errorf("not one record with the service's text:\n%s", log)

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"signkit/internal/key"
-	"signkit/internal/signpath"
+	keys "signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -201,7 +201,7 @@ func TestStaleKeyIsReadAgain(t *testing.T) {
 		key := b.key("demo/p256")
 		handle := b.privateKey(t, "demo/p256")
 		b.source.requests()
-		key.fail, key.stale = &signpath.Error{Status: 400, Texts: []string{"unknown policy"}}, stale
+		key.fail, key.stale = keys.NewError(keys.BadRequest, "unknown policy"), stale
 		b.expect(t, ckrOK, wire.SignInit, session, handle, number(ckmECDSA))
 		b.expect(t, ckrArgumentsBad, wire.Sign, session, 0, make([]byte, 32))
 		key.fail, key.stale = nil, false

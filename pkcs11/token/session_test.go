@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -17,7 +17,7 @@ func searchByName(label string) []wire.Attribute {
 // TestLogin: forms of the PIN, what the service is asked, and what the tool sees.
 func TestLogin(t *testing.T) {
 	pin := organization + ":" + apiToken
-	unauthorized := &signpath.Error{Status: 401}
+	unauthorized := key.NewError(key.BadToken, "x")
 	tests := []struct {
 		name        string
 		environment []string

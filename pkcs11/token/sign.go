@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"signkit/internal/key"
-	"signkit/internal/signpath"
 )
 
 // maxECDSAData bounds what CKM_ECDSA takes, in bytes: no digest is longer.
@@ -213,10 +212,10 @@ func (t *Token) sign(o *operation, digest []byte, opts crypto.SignerOpts) ([]byt
 		if cause := Error(0); errors.As(context.Cause(o.ctx), &cause) {
 			return nil, cause
 		}
-		if o.key.Stale() || errors.Is(err, signpath.ErrWrongSignature) {
+		if o.key.Stale() || key.KindOf(err) == key.BadAnswer {
 			o.ring.drop(o.key)
 		}
-		return nil, serviceFailure(err)
+		return nil, keyFailure(err)
 	}
 	if public, ok := o.key.Public().(*ecdsa.PublicKey); ok {
 		return fixedSize(signature, key.OrderSize(public))

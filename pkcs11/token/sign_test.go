@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"signkit/internal/key"
-	"signkit/internal/signpath"
+
 	"signkit/pkcs11/wire"
 )
 
@@ -271,12 +271,13 @@ func TestClosingTheSessionEndsASignature(t *testing.T) {
 func TestWrongSignatureDropsTheKey(t *testing.T) {
 	b := newBench(t)
 	s := b.open(t, "CONFIG")
-	b.key("demo/rsa").fail = signpath.ErrWrongSignature
+	wrong := key.NewError(key.BadAnswer, "it does not verify")
+	b.key("demo/rsa").fail = wrong
 	o, err := b.begin(t, s, ckmSHA256RSAPKCS, nil, "demo/rsa")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.signData(o, []byte(message)); returnValue(err) != ckrDeviceError || !errors.Is(err, signpath.ErrWrongSignature) {
+	if _, err := b.signData(o, []byte(message)); returnValue(err) != ckrDeviceError || !errors.Is(err, wrong) {
 		t.Errorf("got %v", err)
 	}
 	o.end()

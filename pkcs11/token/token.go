@@ -10,16 +10,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 
 	"signkit/internal/config"
 	"signkit/internal/event"
-	"signkit/internal/signpath"
+	"signkit/internal/key"
 )
 
 // slotID is the only slot. Documented tool configurations name slot 1.
@@ -204,12 +202,11 @@ func (t *Token) checkPIN(ctx context.Context, ring *keyring) error {
 		return nil
 	}
 	err := ring.ensure(ctx, known)
-	var service *signpath.Error
-	if errors.As(err, &service) && service.Status == http.StatusUnauthorized {
+	if key.KindOf(err) == key.BadToken {
 		return &failure{ckrPINIncorrect, err}
 	}
 	if err != nil {
-		return serviceFailure(err)
+		return keyFailure(err)
 	}
 	return nil
 }

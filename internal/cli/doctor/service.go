@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"signkit/internal/config"
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 )
 
@@ -166,16 +166,16 @@ func (e *examination) credentials(ctx context.Context) {
 // cause is an error's text without the hint at its end.
 func cause(err error) string {
 	text := err.Error()
-	if service, ok := errors.AsType[*signpath.Error](err); ok && service.Hint != "" {
-		text = strings.TrimSuffix(text, "; "+service.Hint)
+	if hint := key.HintOf(err); hint != "" {
+		text = strings.TrimSuffix(text, "; "+hint)
 	}
 	return text
 }
 
 // hint is what the error itself says to do, or else the default.
 func hint(err error, otherwise string) string {
-	if service, ok := errors.AsType[*signpath.Error](err); ok && service.Hint != "" {
-		return service.Hint
+	if hint := key.HintOf(err); hint != "" {
+		return hint
 	}
 	return otherwise
 }
