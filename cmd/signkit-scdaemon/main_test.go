@@ -19,6 +19,7 @@ import (
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/config"
 	"signkit/internal/gnupgtest"
+	"signkit/internal/key"
 	"signkit/internal/keygrip"
 	"signkit/internal/mockapi"
 	"signkit/internal/pgpkey"
@@ -275,7 +276,7 @@ var created = time.Unix(1700000000, 0).UTC()
 
 // add makes an OpenPGP key of a signer, enters it into the key list, imports it
 // and lets gpg-agent learn it.
-func (g *gnupg) add(name string, signer pgpkey.Signer, source func(*keyfile.Entry)) {
+func (g *gnupg) add(name string, signer key.Signer, source func(*keyfile.Entry)) {
 	g.t.Helper()
 	key, err := pgpkey.Create(g.t.Context(), signer, pgpkey.Options{Name: name, Email: "x@example.org", Created: created})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"signkit/internal/caller"
 	"signkit/internal/config"
 	"signkit/internal/event"
+	"signkit/internal/key"
 	"signkit/internal/logging"
 	"signkit/internal/p11key"
 	"signkit/internal/signpath"
@@ -46,7 +47,7 @@ func newSources(environ []string, log *slog.Logger, redactor *logging.Redactor, 
 		process: sync.OnceValue(func() caller.Process { return caller.Describe(agent, redactor.Redact) })}
 }
 
-func (s *sources) open(ctx context.Context, e keyfile.Entry) (card.Signer, error) {
+func (s *sources) open(ctx context.Context, e keyfile.Entry) (key.Signer, error) {
 	public, err := e.PublicKey()
 	if err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (s *sources) close() {
 
 // openModule finds the key that was set up. Modules stay loaded until this
 // process ends.
-func (s *sources) openModule(ctx context.Context, e keyfile.Entry, public crypto.PublicKey) (card.Signer, error) {
+func (s *sources) openModule(ctx context.Context, e keyfile.Entry, public crypto.PublicKey) (key.Signer, error) {
 	p := *e.PKCS11
 	module, err := p11key.Open(ctx, p11key.Options{Module: p.Module, Token: p.Token, Key: p.Key, PINFile: p.PINFile})
 	if err != nil {
@@ -131,14 +132,14 @@ func samePublic(a, b crypto.PublicKey) bool {
 
 // moduleKey records its signatures, and gives the errors of a module the codes that gpg shows; what fails, the card records.
 type moduleKey struct {
-	key    *p11key.Key
+	*p11key.Key
 	id     string
 	record event.Recorder
 }
 
 func (k moduleKey) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	began := time.Now()
-	signature, err := k.key.SignContext(ctx, digest, opts)
+	signature, err := k.Key.SignContext(ctx, digest, opts)
 	if err != nil {
 		return nil, card.CodedError(assuan.NotOperational, err)
 	}

@@ -26,6 +26,7 @@ import (
 
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/keyfile"
+	"signkit/internal/key"
 	"signkit/internal/keygrip"
 )
 
@@ -149,7 +150,7 @@ func (b *bench) failNext(err error) {
 	b.next = err
 }
 
-func (b *bench) open(_ context.Context, e keyfile.Entry) (Signer, error) {
+func (b *bench) open(_ context.Context, e keyfile.Entry) (key.Signer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.openings++
@@ -160,12 +161,12 @@ func (b *bench) open(_ context.Context, e keyfile.Entry) (Signer, error) {
 	if key == nil {
 		return nil, errors.New("no such test key")
 	}
-	return benchSigner{b, key}, nil
+	return benchSigner{key, b}, nil
 }
 
 type benchSigner struct {
+	crypto.Signer
 	bench *bench
-	key   crypto.Signer
 }
 
 func (s benchSigner) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
@@ -178,9 +179,9 @@ func (s benchSigner) SignContext(ctx context.Context, digest []byte, opts crypto
 	case err != nil:
 		return nil, err
 	case replace != nil:
-		return replace(ctx, s.key, digest, opts)
+		return replace(ctx, s.Signer, digest, opts)
 	}
-	return s.key.Sign(rand.Reader, digest, opts)
+	return s.Signer.Sign(rand.Reader, digest, opts)
 }
 
 // patience is for what does not hang: far more than it takes.

@@ -8,7 +8,6 @@ package card
 
 import (
 	"context"
-	"crypto"
 	"encoding/hex"
 	"log/slog"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/event"
+	"signkit/internal/key"
 )
 
 // SerialNumber is what the card calls itself: an OpenPGP application id (OpenPGP
@@ -28,16 +28,10 @@ const SerialNumber = "D2760001240103045369676E4B690000"
 // retries take by default. gpg-agent itself would wait for ever.
 const bound = 20 * time.Minute
 
-// Signer makes signatures with one key. opts is a crypto.Hash; RSA signatures
-// are PKCS #1 v1.5, ECDSA signatures ASN.1 DER.
-type Signer interface {
-	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
-}
-
 // Opener makes the signer of an entry of the key list, within the time that the
 // context gives it. It is called when the key signs first, and again only after
 // it failed or the entry changed.
-type Opener func(context.Context, keyfile.Entry) (Signer, error)
+type Opener func(context.Context, keyfile.Entry) (key.Signer, error)
 
 // Options are what a Card is made of.
 type Options struct {

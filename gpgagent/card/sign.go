@@ -174,10 +174,10 @@ type opened struct {
 	entry keyfile.Entry
 
 	mu     sync.Mutex
-	signer Signer
+	signer key.Signer
 }
 
-func (c *Card) signer(ctx context.Context, entry keyfile.Entry) (Signer, error) {
+func (c *Card) signer(ctx context.Context, entry keyfile.Entry) (key.Signer, error) {
 	o := c.opened(entry)
 	o.mu.Lock()
 	defer o.mu.Unlock()

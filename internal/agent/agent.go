@@ -17,6 +17,7 @@ import (
 	"signkit/internal/caller"
 	"signkit/internal/config"
 	"signkit/internal/event"
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 )
 
@@ -84,7 +85,9 @@ func narrowed(cfg *config.Config, keys []string) *config.Config {
 	copied := *cfg
 	copied.ProjectSlug, copied.SigningPolicySlug = "", ""
 	if len(keys) == 1 {
-		copied.ProjectSlug, copied.SigningPolicySlug = splitName(keys[0])
+		if id, err := key.ParseID(keys[0]); err == nil {
+			copied.ProjectSlug, copied.SigningPolicySlug = id.Project, id.Policy
+		}
 	}
 	return &copied
 }

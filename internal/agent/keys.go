@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 	"signkit/pkcs11/token"
 )
@@ -44,11 +45,6 @@ type lookup struct {
 	err  error
 }
 
-func splitName(name string) (project, policy string) {
-	project, policy, _ = strings.Cut(name, "/")
-	return project, policy
-}
-
 // list is the key of one policy, all of a project, or all: an empty slug is any. What may not be used is
 // not there.
 func (s *keyStore) list(ctx context.Context, project, policy string) ([]*Key, error) {
@@ -80,9 +76,9 @@ func (s *keyStore) filters(project, policy string) []signpath.Filter {
 	}
 	var filters []signpath.Filter
 	for _, name := range s.named {
-		p, q := splitName(name)
-		if overlap(p, project) && overlap(q, policy) {
-			filters = append(filters, signpath.Filter{ProjectSlug: p, SigningPolicySlug: q})
+		id, err := key.ParseID(name)
+		if err == nil && overlap(id.Project, project) && overlap(id.Policy, policy) {
+			filters = append(filters, signpath.Filter{ProjectSlug: id.Project, SigningPolicySlug: id.Policy})
 		}
 	}
 	return filters

@@ -54,7 +54,7 @@ func (a *app) patient(args []string, sign bool) (doctor.Patient, error) {
 		if err != nil {
 			return p, err
 		}
-		p.Project, p.Policy, p.Named = name.project, name.policy, true
+		p.Project, p.Policy, p.Named = name.Project, name.Policy, true
 	}
 	if path, ok := installed("libsignkit-pkcs11.so"); ok {
 		p.Module = path

@@ -87,10 +87,10 @@ func (a *app) keyOptions(o *newKeyOptions, s *source, end time.Time) (pgpkey.Opt
 	}
 	name, email := o.name, o.email
 	if s.key != nil && name == "" {
-		name = s.name.project + " " + s.name.policy
+		name = s.name.Project + " " + s.name.Policy
 	}
 	if s.key != nil && email == "" {
-		email = s.name.policy + "@" + s.name.project
+		email = s.name.Policy + "@" + s.name.Project
 	}
 	if name == "" && email == "" {
 		return pgpkey.Options{}, usageError("no --name and no --email")

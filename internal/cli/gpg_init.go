@@ -181,7 +181,7 @@ func (a *app) servicePublicKey(ctx context.Context, s *source) (*pgpkey.Key, err
 	if err != nil {
 		return nil, err
 	}
-	data, err := client.GPGPublicKey(ctx, s.name.project, s.name.policy)
+	data, err := client.GPGPublicKey(ctx, s.name.Project, s.name.Policy)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signkit/gpgagent/keyfile"
+	"signkit/internal/key"
 	"signkit/internal/keygrip"
 	"signkit/internal/p11key"
 	"signkit/internal/pgpkey"
@@ -18,7 +19,7 @@ import (
 
 // source is a remote key for gpg: one of the service, or one behind a PKCS#11 module.
 type source struct {
-	signer  pgpkey.Signer
+	signer  key.Signer
 	public  crypto.PublicKey
 	keygrip string
 
@@ -34,7 +35,7 @@ func (s *source) id() string { return s.entry().ID() }
 func (s *source) entry() keyfile.Entry {
 	e := keyfile.Entry{Keygrip: s.keygrip, PKCS11: s.pkcs11}
 	if s.key != nil {
-		e.SignPath = &keyfile.SignPath{Project: s.name.project, Policy: s.name.policy}
+		e.SignPath = &keyfile.SignPath{Project: s.name.Project, Policy: s.name.Policy}
 	}
 	return e
 }
@@ -125,7 +126,7 @@ func sourceOf(key *signpath.Key) (*source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: gpg cannot use this key: %w", key.ID(), err)
 	}
-	name := keyName{key.ProjectSlug(), key.PolicySlug()}
+	name := keyName{Project: key.ProjectSlug(), Policy: key.PolicySlug()}
 	return &source{signer: key, public: key.Public(), keygrip: grip, name: name, key: key}, nil
 }
 

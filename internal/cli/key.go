@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"signkit/internal/caller"
+	"signkit/internal/key"
 	"signkit/internal/logging"
 	"signkit/internal/signpath"
 )
@@ -24,19 +24,16 @@ const expirySoon = 30 * 24 * time.Hour
 // completionTime bounds the request behind the Tab key.
 const completionTime = 3 * time.Second
 
-// keyName is PROJECT/POLICY: the name of a signing policy, and so of its key.
-type keyName struct{ project, policy string }
+// keyName is the name of a key that a person gave.
+type keyName = key.ID
 
-func (k keyName) String() string { return k.project + "/" + k.policy }
-
-// parseKeyName splits PROJECT/POLICY. Slugs hold no slash.
+// parseKeyName is key.ParseID, for what stands on the command line.
 func parseKeyName(s string) (keyName, error) {
-	project, policy, ok := strings.Cut(s, "/")
-	if !ok || project == "" || policy == "" || strings.Contains(policy, "/") {
-		return keyName{}, withHint(usageError("%q is not of the form PROJECT/POLICY", s),
-			"give the slugs of the project and of the signing policy; signkit policies lists them")
+	id, err := key.ParseID(s)
+	if err != nil {
+		return id, withHint(withCode(exitUsage, err), "give the slugs of the project and of the signing policy; signkit policies lists them")
 	}
-	return keyName{project, policy}, nil
+	return id, nil
 }
 
 // keyName is the key that the first argument names, or the one that the settings narrow to.
@@ -48,11 +45,12 @@ func (a *app) keyName(args []string) (keyName, error) {
 	if err != nil {
 		return keyName{}, err
 	}
-	if cfg.ProjectSlug == "" || cfg.SigningPolicySlug == "" {
+	name := keyName{Project: cfg.ProjectSlug, Policy: cfg.SigningPolicySlug}
+	if !name.Named() {
 		return keyName{}, withHint(usageError("no key is named"),
 			"give PROJECT/POLICY, or set SIGNPATH_PROJECT_SLUG and SIGNPATH_SIGNING_POLICY_SLUG")
 	}
-	return keyName{cfg.ProjectSlug, cfg.SigningPolicySlug}, nil
+	return name, nil
 }
 
 // key asks the service for one signing policy's key.
@@ -61,7 +59,7 @@ func (a *app) key(ctx context.Context, name keyName) (*signpath.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := client.Policies(ctx, signpath.Filter{ProjectSlug: name.project, SigningPolicySlug: name.policy})
+	keys, err := client.Policies(ctx, signpath.Filter{ProjectSlug: name.Project, SigningPolicySlug: name.Policy})
 	if err != nil {
 		return nil, err
 	}

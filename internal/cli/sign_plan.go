@@ -95,7 +95,7 @@ func (a *app) plannedKeys(r *signRequest) ([]keyName, error) {
 	if cfg.ProjectSlug == "" || cfg.SigningPolicySlug == "" {
 		return nil, nil
 	}
-	return []keyName{{cfg.ProjectSlug, cfg.SigningPolicySlug}}, nil
+	return []keyName{{Project: cfg.ProjectSlug, Policy: cfg.SigningPolicySlug}}, nil
 }
 
 // enoughKeys reports a mistake that shows whatever the keys are: one signs with GPG or has an X.509

@@ -11,8 +11,13 @@ type ID struct{ Project, Policy string }
 
 func (id ID) String() string { return id.Project + "/" + id.Policy }
 
-// Named reports whether this is the name of one key: an empty slug stands for any.
+// Named reports whether this is the name of one key: an empty slug is any.
 func (id ID) Named() bool { return id.Project != "" && id.Policy != "" }
+
+// Covers reports whether a list of id holds everything that other names.
+func (id ID) Covers(other ID) bool {
+	return (id.Project == "" || id.Project == other.Project) && (id.Policy == "" || id.Policy == other.Policy)
+}
 
 // ParseID reads PROJECT/POLICY. Slugs hold no slash.
 func ParseID(text string) (ID, error) {

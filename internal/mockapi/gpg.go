@@ -36,7 +36,7 @@ func (c *certificate) email() string {
 	return c.Slug + "@example.com"
 }
 
-// localSigner is a key in memory as a pgpkey.Signer.
+// localSigner is a key in memory as a key.Signer.
 type localSigner struct{ crypto.Signer }
 
 func (s localSigner) SignContext(_ context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/pkcs11"
+
+	"signkit/internal/key"
 )
 
 // signBound ends a Sign that has no context.
@@ -22,7 +24,7 @@ type Key struct {
 	confirm bool // CKA_ALWAYS_AUTHENTICATE
 }
 
-var _ crypto.Signer = (*Key)(nil)
+var _ key.Signer = (*Key)(nil)
 
 // ID is "pkcs11:TOKEN/KEY", with the key's label, or else its id in hexadecimal.
 func (k *Key) ID() string { return "pkcs11:" + k.module.options.Token + "/" + k.name }

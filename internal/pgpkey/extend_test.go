@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"signkit/internal/key"
 )
 
 // withDirectKey puts a direct-key signature with an end into a key, as Sequoia does.
-func withDirectKey(t *testing.T, key *Key, signer Signer, until time.Time) []byte {
+func withDirectKey(t *testing.T, key *Key, signer key.Signer, until time.Time) []byte {
 	t.Helper()
 	public := key.entity.PrimaryKey
 	seconds, err := lifetime(public, created, until)
@@ -104,7 +106,7 @@ func TestExtendRefusesWhatCannotBeExtended(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		signer Signer
+		signer softSigner
 		data   []byte
 		until  time.Time
 		want   string

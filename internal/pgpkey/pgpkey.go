@@ -19,12 +19,6 @@ import (
 	"signkit/internal/key"
 )
 
-// Signer is a remote private key. An ECDSA signature is ASN.1 DER.
-type Signer interface {
-	Public() crypto.PublicKey
-	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
-}
-
 // Options describe a new key.
 type Options struct {
 	Name, Email string    // of the user id "Name <Email>"; one of them may be empty
@@ -38,7 +32,7 @@ var ErrOtherKey = errors.New("the OpenPGP key is not that of the signing key")
 
 // Create makes a key with one user id and lets the signer sign it (one signature). The key is
 // for certifying and signing.
-func Create(ctx context.Context, signer Signer, o Options) (*Key, error) {
+func Create(ctx context.Context, signer key.Signer, o Options) (*Key, error) {
 	id, err := newUserID(o)
 	if err != nil {
 		return nil, err
@@ -84,7 +78,7 @@ func newUserID(o Options) (string, error) {
 // another end (zero: never), one signature for each. So it does with a direct-key signature.
 // Everything else stays as it is: older signatures, subkeys and theirs, and what the
 // self-signatures say besides. A user id that has been revoked stays so.
-func Extend(ctx context.Context, signer Signer, data []byte, expires, at time.Time) (*Key, error) {
+func Extend(ctx context.Context, signer key.Signer, data []byte, expires, at time.Time) (*Key, error) {
 	key, err := Parse(data)
 	if err != nil {
 		return nil, err
@@ -126,7 +120,7 @@ func (k *Key) extendable(public crypto.PublicKey) error {
 }
 
 // renew makes the self-signature that takes the place of old.
-func (k *Key) renew(ctx context.Context, signer Signer, s section, old *selfSignature, expires, at time.Time) ([]byte, error) {
+func (k *Key) renew(ctx context.Context, signer key.Signer, s section, old *selfSignature, expires, at time.Time) ([]byte, error) {
 	// It must be later than the one before, or readers take that.
 	if before := old.parsed.CreationTime; !at.After(before) {
 		at = before.Add(time.Second)

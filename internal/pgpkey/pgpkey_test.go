@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"signkit/internal/key"
 )
 
 // softSigner is a Signer over a key in memory.
@@ -160,7 +162,7 @@ func TestCreateRefuses(t *testing.T) {
 	cancel()
 	for name, test := range map[string]struct {
 		ctx    context.Context
-		signer Signer
+		signer key.Signer
 		o      Options
 		want   string
 	}{

@@ -28,7 +28,7 @@ var hashIDs = map[crypto.Hash]byte{crypto.SHA256: 8, crypto.SHA384: 9, crypto.SH
 
 // certify makes the body of a self-signature of version 4. (The library's own way marks the
 // end of the key as critical, and rpm before 4.20 refuses such a key.)
-func certify(ctx context.Context, signer Signer, public *packet.PublicKey, s statement) ([]byte, error) {
+func certify(ctx context.Context, signer key.Signer, public *packet.PublicKey, s statement) ([]byte, error) {
 	hash := selfSignatureHash(signer.Public())
 	head := []byte{4, byte(s.kind), byte(public.PubKeyAlgo), hashIDs[hash]}
 	head = append(binary.BigEndian.AppendUint16(head, uint16(len(s.area))), s.area...)

@@ -10,6 +10,8 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"signkit/internal/key"
 )
 
 // signBound ends a Sign that has no context: more than all retries can take by default.
@@ -30,10 +32,10 @@ type Key struct {
 	chain       shared[[]*x509.Certificate]
 }
 
-var _ crypto.Signer = (*Key)(nil)
+var _ key.Signer = (*Key)(nil)
 
 // ID is "project/policy": the name people and tools use for the key.
-func (k *Key) ID() string { return k.project + "/" + k.policy }
+func (k *Key) ID() string { return key.ID{Project: k.project, Policy: k.policy}.String() }
 
 // ProjectSlug is the first half of ID.
 func (k *Key) ProjectSlug() string { return k.project }

@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"io"
 	"log/slog"
 	"math/big"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"signkit/internal/config"
 	"signkit/internal/event"
+	"signkit/internal/key"
 )
 
 // The tests' organization and token. The token must never show in a record.
@@ -52,6 +54,10 @@ func (k *fakeKey) Chain(context.Context) ([]*x509.Certificate, error) {
 	defer k.mu.Unlock()
 	k.chains++
 	return k.issuers, nil
+}
+
+func (k *fakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.SignContext(context.Background(), digest, opts)
 }
 
 func (k *fakeKey) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
@@ -91,7 +97,7 @@ func (s *fakeSource) Keys(_ context.Context, project, policy string) ([]Key, err
 	var list []Key
 	for _, k := range s.keys {
 		n, _ := parseName(k.id)
-		if (name{project, policy}).covers(n) {
+		if (key.ID{Project: project, Policy: policy}).Covers(n) {
 			list = append(list, k)
 		}
 	}

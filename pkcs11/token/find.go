@@ -43,11 +43,11 @@ func readTemplate(template []wire.Attribute) search {
 
 // wanted is the policy that a search names; ok is false where it cannot be
 // one, and then only what is known already can match.
-func (s *search) wanted() (n name, ok bool) {
+func (s *search) wanted() (n key.ID, ok bool) {
 	for _, text := range s.names {
 		parsed, valid := parseName(text)
-		if !valid || n.one() && parsed != n {
-			return name{}, false
+		if !valid || n.Named() && parsed != n {
+			return key.ID{}, false
 		}
 		n = parsed
 	}
@@ -82,9 +82,9 @@ func (t *Token) find(ctx context.Context, template []wire.Attribute) ([]uint64, 
 // load fetches what the search can match. Issuers are fetched only for a
 // search that can mean nothing else: by the subject that a leaf's issuer has,
 // or for a certificate by a name that no policy can have.
-func (t *Token) load(ctx context.Context, ring *keyring, s *search, wanted name, nameable bool) error {
+func (t *Token) load(ctx context.Context, ring *keyring, s *search, wanted key.ID, nameable bool) error {
 	if s.hasClass && s.class == ckoCertificate && !nameable && s.subject == nil {
-		if err := ring.ensure(ctx, name{}); err != nil {
+		if err := ring.ensure(ctx, key.ID{}); err != nil {
 			return err
 		}
 		t.loadIssuers(ctx, ring, nil)
@@ -114,8 +114,8 @@ func (t *Token) loadIssuers(ctx context.Context, ring *keyring, subject []byte) 
 // where nothing at all is there. A search for a public key or a certificate is
 // explained where it names a policy that is not there: some tools look for
 // those first. A policy that has no certificate is no mistake.
-func (t *Token) explainNothing(ctx context.Context, ring *keyring, s *search, wanted name, nameable bool) {
-	if s.hasClass && s.class != ckoPrivateKey && (!nameable || !wanted.one() || ring.hasKey(wanted)) {
+func (t *Token) explainNothing(ctx context.Context, ring *keyring, s *search, wanted key.ID, nameable bool) {
+	if s.hasClass && s.class != ckoPrivateKey && (!nameable || !wanted.Named() || ring.hasKey(wanted)) {
 		return
 	}
 	limit := t.limit()
@@ -128,9 +128,9 @@ func (t *Token) explainNothing(ctx context.Context, ring *keyring, s *search, wa
 	switch {
 	case !nameable:
 		t.noKey(ctx, s.names[0], "no such key: a key is named PROJECT/POLICY")
-	case !wanted.one():
+	case !wanted.Named():
 		t.noKey(ctx, "", "no key: the token's user may submit to no signing policy; check the policies' submitters", "shown", limit.String())
-	case !limit.covers(wanted):
+	case !limit.Covers(wanted):
 		t.noKey(ctx, wanted.String(), "no such key: SIGNPATH_PROJECT_SLUG and SIGNPATH_SIGNING_POLICY_SLUG show another one only", "shown", limit.String())
 	default:
 		t.noKey(ctx, wanted.String(), "no such key: the token's user may submit to no such signing policy; check both slugs and the policy's submitters")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -19,26 +20,10 @@ type Source interface {
 	Keys(ctx context.Context, project, policy string) ([]Key, error)
 }
 
-// name is a policy's name, or a part of one: an empty slug is any.
-type name struct{ project, policy string }
-
-func (n name) String() string { return n.project + "/" + n.policy }
-
-// one reports whether the name is that of one policy.
-func (n name) one() bool { return n.project != "" && n.policy != "" }
-
-// covers reports whether a list of n holds everything that other names.
-func (n name) covers(other name) bool {
-	return (n.project == "" || n.project == other.project) && (n.policy == "" || n.policy == other.policy)
-}
-
-// parseName reads "project/policy".
-func parseName(s string) (name, bool) {
-	project, policy, found := strings.Cut(s, "/")
-	if !found || project == "" || policy == "" || strings.ContainsAny(policy, "/") || strings.ContainsFunc(s, notInSlug) {
-		return name{}, false
-	}
-	return name{project, policy}, true
+// parseName is key.ParseID for what tools write, who may mean something else with it.
+func parseName(s string) (key.ID, bool) {
+	id, err := key.ParseID(s)
+	return id, err == nil && !strings.ContainsFunc(s, notInSlug)
 }
 
 func notInSlug(r rune) bool { return r <= ' ' || r == 0x7F }
@@ -47,13 +32,13 @@ func notInSlug(r rune) bool { return r <= ' ' || r == 0x7F }
 // is kept; concurrent calls share one request.
 type keyring struct {
 	source  Source
-	limit   name // from the settings: nothing else is shown
+	limit   key.ID // from the settings: nothing else is shown
 	handles func() uint64
 	dummies bool // a key without a certificate is shown with an unsigned one
 
 	mu      sync.Mutex
-	fetched []name
-	running map[name]*fetch
+	fetched []key.ID
+	running map[key.ID]*fetch
 	objects []*object
 	chains  map[Key]bool // whose issuers were asked for
 }
@@ -63,20 +48,20 @@ type fetch struct {
 	err  error
 }
 
-func newKeyring(source Source, limit name, handles func() uint64) *keyring {
-	return &keyring{source: source, limit: limit, handles: handles, running: map[name]*fetch{}, chains: map[Key]bool{}}
+func newKeyring(source Source, limit key.ID, handles func() uint64) *keyring {
+	return &keyring{source: source, limit: limit, handles: handles, running: map[key.ID]*fetch{}, chains: map[Key]bool{}}
 }
 
 // ensure fetches what n names unless it is here already.
-func (r *keyring) ensure(ctx context.Context, n name) error {
-	if !r.limit.covers(n) && n.one() {
+func (r *keyring) ensure(ctx context.Context, n key.ID) error {
+	if !r.limit.Covers(n) && n.Named() {
 		return nil // the settings hide it
 	}
-	if !n.one() {
+	if !n.Named() {
 		n = r.limit
 	}
 	r.mu.Lock()
-	if slices.ContainsFunc(r.fetched, func(have name) bool { return have.covers(n) }) {
+	if slices.ContainsFunc(r.fetched, func(have key.ID) bool { return have.Covers(n) }) {
 		r.mu.Unlock()
 		return nil
 	}
@@ -96,9 +81,9 @@ func (r *keyring) ensure(ctx context.Context, n name) error {
 	}
 }
 
-func (r *keyring) fetch(ctx context.Context, n name, f *fetch) {
+func (r *keyring) fetch(ctx context.Context, n key.ID, f *fetch) {
 	defer close(f.done)
-	keys, err := r.source.Keys(ctx, n.project, n.policy)
+	keys, err := r.source.Keys(ctx, n.Project, n.Policy)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.running, n)
@@ -113,7 +98,7 @@ func (r *keyring) fetch(ctx context.Context, n name, f *fetch) {
 		}
 	}
 	// A policy that is not there may be made in a moment: only what was found is kept.
-	if len(keys) > 0 || !n.one() {
+	if len(keys) > 0 || !n.Named() {
 		r.fetched = append(r.fetched, n)
 	}
 }
@@ -144,7 +129,7 @@ func (r *keyring) certificate(key Key) (*x509.Certificate, error) {
 }
 
 // hasKey reports whether the key of a policy is here.
-func (r *keyring) hasKey(n name) bool {
+func (r *keyring) hasKey(n key.ID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.objects, func(o *object) bool { return o.key != nil && o.key.ID() == n.String() })
@@ -169,16 +154,16 @@ func (r *keyring) renewPrivate() {
 }
 
 // drop forgets a key whose policy has changed, so that the next search asks again.
-func (r *keyring) drop(key Key) {
+func (r *keyring) drop(gone Key) {
 	if source, ok := r.source.(interface{ Forget(Key) }); ok {
-		source.Forget(key) // it keeps keys, for others as well
+		source.Forget(gone) // it keeps keys, for others as well
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.objects = slices.DeleteFunc(r.objects, func(o *object) bool { return o.key == key })
-	n, _ := parseName(key.ID())
-	r.fetched = slices.DeleteFunc(r.fetched, func(have name) bool { return have.covers(n) })
-	delete(r.chains, key)
+	r.objects = slices.DeleteFunc(r.objects, func(o *object) bool { return o.key == gone })
+	n, _ := parseName(gone.ID())
+	r.fetched = slices.DeleteFunc(r.fetched, func(have key.ID) bool { return have.Covers(n) })
+	delete(r.chains, gone)
 }
 
 // matching returns the visible objects that match, in a stable order.

@@ -334,7 +334,7 @@ func TestChainThatCannotBeRead(t *testing.T) {
 	if err := ring.add(k); err != nil {
 		t.Fatal(err)
 	}
-	ring.fetched = append(ring.fetched, name{})
+	ring.fetched = append(ring.fetched, key.ID{})
 	issuer := []wire.Attribute{class(ckoCertificate), bytesOf(ckaSubject, k.leaf.RawIssuer)}
 	for n := 1; n <= 2; n++ {
 		if found, err := b.find(context.Background(), issuer); err != nil || len(found) != 0 {

@@ -14,21 +14,19 @@ import (
 	"fmt"
 	"math/big"
 
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
-// Key is what the token needs of a remote key. signpath.Key is one.
+// Key is what the token needs of a remote key, which is an RSA key or one on a NIST curve. signpath.Key is one.
 type Key interface {
+	key.Signer
 	// ID is "project/policy".
 	ID() string
-	// Public is an *rsa.PublicKey or an *ecdsa.PublicKey on a NIST curve.
-	Public() crypto.PublicKey
 	// Certificate is the leaf, or nil.
 	Certificate() *x509.Certificate
 	// Chain returns the issuers' certificates.
 	Chain(context.Context) ([]*x509.Certificate, error)
-	// SignContext signs a digest; ECDSA signatures are ASN.1 DER.
-	SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 	// Stale reports that the service has another key by now.
 	Stale() bool
 }

@@ -51,7 +51,7 @@ type Token struct {
 	sessions map[uint64]*session
 	login    *keyring // nil: nobody is logged in
 	rings    map[credentials]*keyring
-	named    name // the policy that the last search named
+	named    key.ID // the policy that the last search named
 
 	told sync.Map // ids of keys whose certificate ends soon, and that is recorded
 }
@@ -82,7 +82,9 @@ func (t *Token) Prepare() {
 // newHandle is a handle of a session or an object.
 func (t *Token) newHandle() uint64 { return t.epoch + t.handles.Add(1) }
 
-func (t *Token) limit() name { return name{t.cfg.ProjectSlug, t.cfg.SigningPolicySlug} }
+func (t *Token) limit() key.ID {
+	return key.ID{Project: t.cfg.ProjectSlug, Policy: t.cfg.SigningPolicySlug}
+}
 
 func (t *Token) loggedIn() bool {
 	t.mu.Lock()
@@ -91,8 +93,8 @@ func (t *Token) loggedIn() bool {
 }
 
 // remember notes the policy that a search named: C_Login can then check the PIN.
-func (t *Token) remember(n name) {
-	if !n.one() {
+func (t *Token) remember(n key.ID) {
+	if !n.Named() {
 		return
 	}
 	t.mu.Lock()
@@ -195,10 +197,10 @@ func (t *Token) checkPIN(ctx context.Context, ring *keyring) error {
 	t.mu.Lock()
 	known := t.named
 	t.mu.Unlock()
-	if limit := t.limit(); limit.one() {
+	if limit := t.limit(); limit.Named() {
 		known = limit
 	}
-	if !known.one() {
+	if !known.Named() {
 		return nil
 	}
 	err := ring.ensure(ctx, known)
