@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -343,24 +341,7 @@ const statusTime = 30 * time.Second
 func askAgent(ctx context.Context, socket string) (*agent.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", config.RESTSocket(socket))
-	}}
-	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/agent", nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := transport.RoundTrip(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("it answers %s", answer.Status)
-	}
-	var status agent.Status
-	return &status, json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&status)
+	return agent.Ask(ctx, socket)
 }
 
 func (a *app) showAgent(s *agent.Status) error {
