@@ -242,7 +242,7 @@ func TestOnlyNamedKeysCanBeUsed(t *testing.T) {
 	digest := sha256.Sum256([]byte("hello"))
 	_, err = other.SignContext(b.context(), digest[:], crypto.SHA256)
 	wantStatus(t, err, http.StatusForbidden, "the agent has no key")
-	if len(b.events) != 1 || b.events[0].Key != "demo/p-521" || b.events[0].Kind != event.NoSuchPolicy {
+	if len(b.events) != 1 || b.events[0].Key != "demo/p-521" || b.events[0].Kind != key.NoSuchPolicy {
 		t.Errorf("recorded %+v", b.events)
 	}
 	_, err = client.Certificate(b.context(), "demo", "p-521")
@@ -360,6 +360,39 @@ func TestRefusedSignaturesDoNotCount(t *testing.T) {
 	}
 	if hint := b.events[0].Hint; !strings.Contains(hint, "is a submitter of this signing policy") {
 		t.Errorf("hint: %q", hint)
+	}
+}
+
+// TestSignaturesThatMayHaveBeenMadeCount, whatever the service answers afterwards.
+func TestSignaturesThatMayHaveBeenMadeCount(t *testing.T) {
+	for name, statuses := range map[string][]int{
+		"no answer, then a refusal":                        {502, 403},
+		"no answer, then an unknown route, then a refusal": {502, 404, 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(o *agent.Options) {
+				retrying := *o.Config
+				retrying.Timeouts.RetryCount, retrying.Timeouts.FirstRetryDelay = 3, time.Millisecond
+				client, err := signpath.New(&retrying, signpath.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(client.Close)
+				o.Client, o.MaxSignatures = client, 1
+			})
+			var faults []mockapi.Fault
+			for _, status := range statuses {
+				faults = append(faults, mockapi.Fault{Route: "sign", Kind: "status", Status: status})
+			}
+			if err := b.service.SetFaults(faults); err != nil {
+				t.Fatal(err)
+			}
+			wantStatus(t, b.sign("demo/p-256"), http.StatusForbidden, "is a submitter of this signing policy")
+			if left := b.service.Faults(); len(left) > 0 {
+				t.Errorf("faults that no request met: %+v", left)
+			}
+			wantStatus(t, b.sign("demo/p-256"), http.StatusForbidden, "--max-signatures")
+		})
 	}
 }
 

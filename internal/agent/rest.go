@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"signkit/internal/event"
+	"signkit/internal/key"
 	"signkit/internal/signpath"
 	"signkit/internal/version"
 )
@@ -180,14 +181,14 @@ func (a *Agent) signHash(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, &refusal{err}
 	}
-	key, err := a.named(r.Context(), call.Project, call.Policy)
+	k, err := a.named(r.Context(), call.Project, call.Policy)
 	if err != nil {
 		a.recordRefusal(r.Context(), call, err)
 		return nil, err
 	}
-	signed, err := a.sign(r.Context(), key, call.Digest, call.Options)
-	if key.Stale() {
-		a.keys.forget(key.ID())
+	signed, err := a.sign(r.Context(), k, call.Digest, call.Options)
+	if k.Stale() {
+		a.keys.forget(k.ID())
 	}
 	if err != nil {
 		return nil, err
@@ -202,10 +203,10 @@ func (a *Agent) recordRefusal(ctx context.Context, call *signpath.SignCall, err 
 		return
 	}
 	e := event.Begin(call.Project+"/"+call.Policy, call.Digest, a.o.Now())
-	e.Caller = signpath.Caller(ctx)
-	signpath.Fail(&e, err)
+	e.Caller = event.CallerIn(ctx)
+	e.Fail(err)
 	if _, own := errors.AsType[*refusal](err); own {
-		e.Kind = event.NoSuchPolicy
+		e.Kind = key.NoSuchPolicy
 	}
 	record(e)
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -65,8 +66,12 @@ func (b *budget) take() error {
 
 // settle gives back what was certainly not signed. What may have been counts.
 func (b *budget) settle(err error) {
-	switch key.KindOf(err).General() {
-	case key.Forbidden, key.NoSuchPolicy, key.BadRequest, key.Throttled:
+	kind := key.KindOf(err)
+	refused := kind == key.Unsupported || kind == key.DigestLength // nobody was asked
+	if service, ok := errors.AsType[*signpath.Error](err); ok {
+		refused = service.Refused()
+	}
+	if refused {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.spent--

@@ -47,7 +47,7 @@ type Error struct {
 	cause      string // text of Cause, redacted
 	tried      string // how often and how long; empty after one attempt
 	retry      bool   // worth another attempt now
-	unknown    bool   // the service may have acted although no answer came
+	unknown    bool   // the service may have acted although no answer came, at this attempt or an earlier one
 	retryAfter string // the Retry-After header, as received
 	body       string // start of the answer, for the log
 }
@@ -86,6 +86,12 @@ func (e *Error) Unwrap() []error {
 		return []error{&e.failure}
 	}
 	return []error{&e.failure, e.Cause}
+}
+
+// Refused reports that the service said no to a signature, and has made none: not at an earlier attempt
+// that it did not answer, and not of a request that it has queued, whose state could not be read.
+func (e *Error) Refused() bool {
+	return e.Method == http.MethodPost && e.Status >= 400 && e.Status < 500 && !e.unknown
 }
 
 // namesPolicy reports whether the service rejected the policy itself, and not the data.

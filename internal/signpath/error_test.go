@@ -221,3 +221,22 @@ func FuzzErrorBody(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatWasQueuedWasNotRefused: a service that does not tell the state of a signing request may sign all the same.
+func TestWhatWasQueuedWasNotRefused(t *testing.T) {
+	for _, c := range []struct {
+		e    Error
+		want bool
+	}{
+		{Error{Method: http.MethodPost, Status: 403}, true},
+		{Error{Method: http.MethodPost, Status: 429}, true},
+		{Error{Method: http.MethodPost, Status: 403, unknown: true}, false},
+		{Error{Method: http.MethodPost, Status: 500, unknown: true}, false},
+		{Error{Method: http.MethodPost}, false},
+		{Error{Method: http.MethodGet, Status: 404}, false},
+	} {
+		if got := c.e.Refused(); got != c.want {
+			t.Errorf("%s %d, unknown %t: refused %t", c.e.Method, c.e.Status, c.e.unknown, got)
+		}
+	}
+}

@@ -95,6 +95,7 @@ type backoff struct {
 	c        *Client
 	start    time.Time
 	attempts int
+	unknown  bool    // an attempt may have had its effect
 	previous float64 // g(i-1 + u(i-1)); 0 before the first
 }
 
@@ -112,6 +113,7 @@ func jitterDelay(i int, u, previous float64) (delay, current float64) {
 // replaces the number of retries, unless that is 0.
 func (b *backoff) next(failure *Error) (time.Duration, bool) {
 	b.attempts++
+	b.unknown = b.unknown || failure.unknown
 	t := b.c.cfg.Timeouts
 	if !failure.retry || t.RetryCount <= 0 || t.Total <= 0 && b.attempts > t.RetryCount {
 		return 0, false
@@ -172,8 +174,9 @@ func LongestCall(t config.Timeouts) time.Duration {
 	return time.Duration(min(waits+attempts, day.Seconds()) * float64(time.Second))
 }
 
-// final says how often and how long it was tried.
+// final says how often and how long it was tried, and what is not known of all attempts.
 func (b *backoff) final(e *Error) *Error {
+	e.unknown = e.unknown || b.unknown
 	if b.attempts > 1 {
 		e.tried = fmt.Sprintf("gave up after %d attempts in %s", b.attempts, round(b.c.now().Sub(b.start)))
 	}

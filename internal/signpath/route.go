@@ -47,8 +47,13 @@ func (c *Client) signHash(ctx context.Context, k *Key, r *signRequest) (*signRes
 		}
 	}
 	var first error
+	unknown := false
 	for i, g := range all {
 		result, err := c.signVia(ctx, g, k, r)
+		if e, ok := asError(err); ok {
+			unknown = unknown || e.unknown // of another route, too
+			e.unknown = unknown
+		}
 		switch {
 		case err == nil:
 			c.rememberRoute(i, g, first)

@@ -90,10 +90,11 @@ func TestTheDoorsKnowNoService(t *testing.T) {
 // TestFewPackagesSpeakHTTP: a new one needs a reason, and its name here.
 func TestFewPackagesSpeakHTTP(t *testing.T) {
 	want := []string{
-		"signkit/internal/agent",    // the service's end of a socket
-		"signkit/internal/artifact", // time-stamp authorities
-		"signkit/internal/mockapi",  // the service itself, for demos and tests
-		"signkit/internal/signpath", // the service
+		"signkit/internal/agent",      // the service's end of a socket
+		"signkit/internal/artifact",   // time-stamp authorities
+		"signkit/internal/mockapi",    // the service itself, for demos and tests
+		"signkit/internal/revocation", // lists of certificate authorities
+		"signkit/internal/signpath",   // the service
 	}
 	var got []string
 	for from, list := range imports(t) {
