@@ -273,6 +273,9 @@ func TestRPMIsVerifiedBesideOthersSignatures(t *testing.T) {
 		other   = "    Header OpenPGP V4 RSA/SHA512 signature, key ID 22b30f2447674a2e: NOKEY\n"
 		digests = "    Header SHA256 digest: OK\n    Payload SHA256 digest: OK\n"
 	)
+	// A lead and an empty header of signatures: what they say is in the report.
+	file := filepath.Join(t.TempDir(), "demo.rpm")
+	write(t, file, strings.Repeat("x", 96)+"\x8e\xad\xe8\x01"+strings.Repeat("\x00", 12))
 	for _, test := range []struct{ name, version, report, status, want string }{
 		{"ours alone", "6.1.0", "demo.rpm:\n" + ours + digests, "0", ""},
 		{"both", "6.1.0", "demo.rpm:\n" + ours + other + digests, "1", ""},
@@ -287,7 +290,7 @@ func TestRPMIsVerifiedBesideOthersSignatures(t *testing.T) {
 		stub(t, "rpmkeys", `case $* in *--import*) exit ;; esac
 echo `+base64.StdEncoding.EncodeToString([]byte(test.report))+` | base64 -d
 exit `+test.status+"\n")
-		err := (&Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}).Verify(deadline(t), RPM, "demo.rpm", "")
+		err := (&Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}).Verify(deadline(t), RPM, file, "")
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v; want %q", test.name, err, test.want)
 		}

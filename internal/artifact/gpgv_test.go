@@ -1,8 +1,11 @@
 package artifact
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,5 +35,65 @@ func TestSignatureOfADayToCome(t *testing.T) {
 			sign(release, "InRelease", "--clear-sign")
 			wantText(t, verifier.Verify(deadline(t), AptRelease, release, filepath.Dir(release)), test.want)
 		})
+	}
+}
+
+// TestRPMSignatureOfADayToCome: rpmkeys takes it as gpgv does.
+func TestRPMSignatureOfADayToCome(t *testing.T) {
+	need(t, "gpg", "rpmbuild", "rpmsign", "rpmkeys")
+	key := softKey(t, "ours")
+	for name, test := range map[string]struct {
+		ahead time.Duration
+		want  string
+	}{
+		"hours ahead": {12 * time.Hour, ""}, "days ahead": {50 * time.Hour, "which is to come"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := rpmPackage(t)
+			dir := filepath.Dir(file)
+			at := time.Now().Add(test.ahead).UTC().Format("20060102T150405")
+			program := filepath.Join(dir, "gpg")
+			if err := os.WriteFile(program, []byte("#!/bin/sh\nexec gpg --homedir '"+key.Home+"' --faked-system-time "+at+" \"$@\"\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			shell(t, dir, "rpmsign", "--define", "_gpg_name "+key.Fingerprint, "--define", "__gpg "+program, "--addsign", file)
+			verifier := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}
+			wantText(t, verifier.Verify(deadline(t), RPM, file, dir), test.want)
+		})
+	}
+}
+
+// TestSignaturesInAnRPM are found by their tags, of rpm 4 and 6, and nothing outside of the header is read.
+func TestSignaturesInAnRPM(t *testing.T) {
+	made := func(tag, offset, count uint32, store string) string {
+		head := make([]byte, 96, 200)
+		head = append(head, "\x8e\xad\xe8\x01\x00\x00\x00\x00"...)
+		for _, n := range []uint32{1, uint32(len(store)), tag, 7, offset, count} {
+			head = binary.BigEndian.AppendUint32(head, n)
+		}
+		return string(head) + store
+	}
+	for name, test := range map[string]struct {
+		file string
+		want []string
+	}{
+		"rpm 4":            {made(268, 1, 2, "xabx"), []string{"ab"}},
+		"rpm 6":            {made(278, 0, 2, "YQ==\x00Yg==\x00"), []string{"a", "b"}},
+		"another tag":      {made(1004, 0, 2, "ab"), nil},
+		"behind its end":   {made(268, 1, 2, "ab"), []string{"error"}},
+		"cut":              {made(268, 0, 2, "ab")[:129], []string{"error"}},
+		"no header at all": {strings.Repeat("x", 200), []string{"error"}},
+	} {
+		found, err := rpmSignatures(strings.NewReader(test.file))
+		var got []string
+		for _, signature := range found {
+			got = append(got, string(signature))
+		}
+		if err != nil {
+			got = []string{"error"}
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, test.want)
+		}
 	}
 }

@@ -101,11 +101,13 @@ func (v verification) verifyRPM(ctx context.Context, file, _ string) error {
 	case others != "" && (signatures == 0 || !v.onlyKeysAreMissing(ctx, report)):
 		return &ToolError{Tool: "rpmkeys", Cause: others, Output: report, err: err}
 	case others != "":
-		return nil
+		return datedRPM(file)
 	case err == nil && signatures == 0:
 		return ErrUnsigned
+	case err != nil:
+		return err
 	}
-	return err
+	return datedRPM(file)
 }
 
 // rpmDatabase is a package database that knows the keys that count, and nothing else.
