@@ -5,22 +5,16 @@ package main
 
 import (
 	"context"
-	"io"
-	"log"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"signkit/internal/notation"
+	"signkit/internal/process"
 )
 
 func main() {
-	// The token is in this process's memory: no core dumps, no debugger of the same user.
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-	log.SetOutput(io.Discard) // where GODEBUG says http2debug, net/http prints headers there, and the token with them
+	process.Protect()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	directory, err := os.Getwd()
 	if err != nil {

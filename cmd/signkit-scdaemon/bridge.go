@@ -15,6 +15,7 @@ import (
 	"signkit/gpgagent/keyfile"
 	"signkit/internal/config"
 	"signkit/internal/logging"
+	"signkit/internal/process"
 )
 
 // ending bounds the wait for calls under way, whose context has ended.
@@ -26,28 +27,29 @@ type bridge struct {
 	sources *sources
 	socket  *assuan.Socket // nil: there is none
 	server  *assuan.Server[*card.Session]
-
-	closeLog func()
+	process *process.Process
 }
 
 // newBridge makes a bridge also of settings that are wrong: then the log and
 // each signature say so. gpg-agent would take anything else for a missing card.
 func newBridge(o options, environ []string) *bridge {
-	cfg, configError := config.Load(environ, "/")
-	redactor := new(logging.Redactor)
-	for _, secret := range cfg.Secrets() {
-		redactor.Add(secret)
-	}
-	logger, closeLog := newLogger(cfg, o.home, redactor)
-	for _, warning := range cfg.Warnings() {
-		logger.Warn(warning)
+	p, configError, logError := process.Start(process.Options{
+		// All that can be known of who asks: gpg-agent does not tell for whom it does.
+		Environ: environ, Directory: "/", Caller: os.Getppid(),
+		Log: func(cfg *config.Config, redactor *logging.Redactor) (*slog.Logger, io.Closer, error) {
+			return newLogger(cfg, o.home, redactor)
+		},
+	})
+	if logError != nil {
+		p.Log.Error("a log file cannot be written", "error", logError)
 	}
 	if configError != nil {
-		logger.Error("the settings are wrong; gpg will say \"Configuration error\"", "error", configError)
+		p.Log.Error("the settings are wrong; gpg will say \"Configuration error\"", "error", configError)
 	}
-	b := &bridge{log: logger, closeLog: closeLog, sources: newSources(environ, logger, redactor, newRecorder(cfg, o.home, logger))}
+	logger := p.Log
+	b := &bridge{log: logger, process: p, sources: newSources(environ, p, newRecorder(p.Config, o.home, logger))}
 	path := b.listen(o.home)
-	c := card.New(card.Options{KeyList: filepath.Join(o.home, keyfile.Name), Open: b.sources.open, Socket: path, Log: logger, Record: b.sources.ofAgent()})
+	c := card.New(card.Options{KeyList: filepath.Join(o.home, keyfile.Name), Open: b.sources.open, Socket: path, Log: logger, Record: p.Record(b.sources.record)})
 	b.server = &assuan.Server[*card.Session]{
 		Greeting: "signkit-scdaemon ready", Commands: c.Commands(), Session: c.Session, Log: logger}
 	logger.Info("started", "home", o.home, "socket", path, "pid", os.Getpid(), "agent", os.Getppid())
@@ -103,5 +105,5 @@ func (b *bridge) close() {
 		_ = b.socket.Close()
 	}
 	b.sources.close()
-	b.closeLog()
+	b.process.Close()
 }

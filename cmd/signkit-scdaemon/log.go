@@ -23,25 +23,28 @@ const (
 // newLogger logs into the GNUPGHOME, where the tools that call gpg find the
 // reason of a failure, and into the folder that the settings name, which may
 // outlive the GNUPGHOME. There is no console: gpg-agent owns it or nobody.
-func newLogger(cfg *config.Config, home string, redactor *logging.Redactor) (*slog.Logger, func()) {
+func newLogger(cfg *config.Config, home string, redactor *logging.Redactor) (*slog.Logger, io.Closer, error) {
 	var handlers []slog.Handler
-	var closers []io.Closer
+	var files closers
 	var problems error
 	for folder, level := range logFolders(cfg, home) {
 		logger, closer, err := logging.New(logging.Options{
 			FileLevel: level, FileDirectory: folder, Interface: logInterface, Redactor: redactor})
 		problems = errors.Join(problems, err)
-		handlers, closers = append(handlers, logger.Handler()), append(closers, closer)
+		handlers, files = append(handlers, logger.Handler()), append(files, closer)
 	}
-	logger := slog.New(slog.NewMultiHandler(handlers...))
-	if problems != nil {
-		logger.Error("a log file cannot be written", "error", problems)
+	return slog.New(slog.NewMultiHandler(handlers...)), files, problems
+}
+
+// closers are closed together.
+type closers []io.Closer
+
+func (list closers) Close() error {
+	var err error
+	for _, closer := range list {
+		err = errors.Join(err, closer.Close())
 	}
-	return logger, func() {
-		for _, closer := range closers {
-			_ = closer.Close()
-		}
-	}
+	return err
 }
 
 // logFolders leaves out a GNUPGHOME that does not exist: it is not ours to make.

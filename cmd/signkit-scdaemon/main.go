@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"signkit/internal/process"
 	"signkit/internal/version"
 )
 
@@ -26,7 +27,8 @@ func main() {
 		fmt.Println("signkit-scdaemon", version.Version)
 		return
 	}
-	protect()
+	process.Protect()
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP) // a closed pipe must be an error, not the end
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	b := newBridge(options, os.Environ())

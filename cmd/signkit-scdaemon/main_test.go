@@ -23,6 +23,7 @@ import (
 	"signkit/internal/keygrip"
 	"signkit/internal/mockapi"
 	"signkit/internal/pgpkey"
+	"signkit/internal/process"
 	"signkit/internal/signpath"
 )
 
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	case "show-protection":
-		protect()
+		process.Protect()
 		dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
 		fmt.Println("dumpable", dumpable, err)
 		os.Exit(0)
@@ -372,21 +373,21 @@ func waitRequests(t *testing.T, s *mockapi.Server, count int) {
 	}
 }
 
-// process is a handle of a process that is not our child.
-type process struct {
+// foreign is a process that is not our child.
+type foreign struct {
 	pid int
 	fd  int
 }
 
 // bridgeProcess is the bridge that gpg-agent uses now.
-func (g *gnupg) bridgeProcess() process {
+func (g *gnupg) bridgeProcess() foreign {
 	g.t.Helper()
 	return g.process(g.agent("SCD GETINFO pid"))
 }
 
-func (g *gnupg) process(pid string) process {
+func (g *gnupg) process(pid string) foreign {
 	g.t.Helper()
-	var p process
+	var p foreign
 	if _, err := fmt.Sscan(pid, &p.pid); err != nil {
 		g.t.Fatalf("process id %q: %v", pid, err)
 	}
@@ -399,7 +400,7 @@ func (g *gnupg) process(pid string) process {
 }
 
 // waitEnd waits until the process has ended.
-func (p process) waitEnd(t *testing.T) {
+func (p foreign) waitEnd(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
@@ -416,7 +417,7 @@ func (p process) waitEnd(t *testing.T) {
 	}
 }
 
-func (p process) kill(t *testing.T) {
+func (p foreign) kill(t *testing.T) {
 	t.Helper()
 	if err := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); err != nil {
 		t.Fatal(err)

@@ -5,20 +5,16 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	"signkit/gpgagent/assuan"
 	"signkit/gpgagent/card"
 	"signkit/gpgagent/keyfile"
-	"signkit/internal/caller"
-	"signkit/internal/config"
 	"signkit/internal/event"
 	"signkit/internal/key"
-	"signkit/internal/logging"
 	"signkit/internal/p11key"
+	"signkit/internal/process"
 	"signkit/internal/signpath"
 )
 
@@ -30,21 +26,16 @@ const parallel = 16
 // sources opens keys where they lie: with the signing service or behind a
 // PKCS#11 module.
 type sources struct {
-	environ  []string
-	log      *slog.Logger
-	redactor *logging.Redactor
-	process  func() caller.Process
-	record   event.Recorder // nil: nobody wants to know
+	environ []string
+	process *process.Process
+	record  event.Recorder // nil: nobody wants to know
 
 	mu     sync.Mutex
 	client *signpath.Client // nil until the settings are right
 }
 
-func newSources(environ []string, log *slog.Logger, redactor *logging.Redactor, record event.Recorder) *sources {
-	agent := os.Getppid()
-	return &sources{environ: environ, log: log, redactor: redactor, record: record,
-		// All that can be known of who asks: gpg-agent does not tell for whom it does.
-		process: sync.OnceValue(func() caller.Process { return caller.Describe(agent, redactor.Redact) })}
+func newSources(environ []string, p *process.Process, record event.Recorder) *sources {
+	return &sources{environ: environ, process: p, record: record}
 }
 
 func (s *sources) open(ctx context.Context, e keyfile.Entry) (key.Signer, error) {
@@ -71,14 +62,14 @@ func (s *sources) service() (*signpath.Client, error) {
 	if s.client != nil {
 		return s.client, nil
 	}
-	cfg, err := config.Load(s.environ, "/")
+	cfg, err := process.Settings(s.environ, "/", s.process.Redactor)
 	if err != nil {
 		return nil, fmt.Errorf("reading the settings: %w", err)
 	}
 	if variable(s.environ, "SIGNKIT_MAX_PARALLEL") == "" {
 		cfg.MaxParallel = parallel
 	}
-	client, err := signpath.New(cfg, signpath.Options{Logger: s.log, Redactor: s.redactor, Process: s.process, Record: s.record})
+	client, err := s.process.Client(cfg, s.record)
 	if err != nil {
 		return nil, fmt.Errorf("%w (gpg-agent keeps the environment that it was started with: "+
 			"after a change, signkit gpg init starts it again)", err)
@@ -110,19 +101,7 @@ func (s *sources) openModule(ctx context.Context, e keyfile.Entry, public crypto
 	if err != nil {
 		return nil, card.CodedError(assuan.Configuration, errors.Join(err, module.Close()))
 	}
-	return moduleKey{key, e.ID(), s.ofAgent()}, nil
-}
-
-// ofAgent records for the one process that asks.
-func (s *sources) ofAgent() event.Recorder {
-	if s.record == nil {
-		return nil
-	}
-	return func(e event.Event) {
-		p := s.process()
-		e.Caller = event.CallerOf(&p)
-		s.record(e)
-	}
+	return moduleKey{key, e.ID(), s.process.Record(s.record)}, nil
 }
 
 func samePublic(a, b crypto.PublicKey) bool {

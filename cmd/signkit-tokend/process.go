@@ -8,17 +8,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"signkit/internal/process"
 	"signkit/pkcs11/wire"
 )
 
 // detach makes this process harmless to its host and closed to others of the
-// same user: no inherited descriptors, no core dumps, no attached debugger, no
-// signal from a terminal, no directory kept busy. It returns the directory in
+// same user: no inherited descriptors, no signal from a terminal, no directory kept
+// busy. It returns the directory in
 // which the host was, for relative paths in settings.
 func detach() (directory string) {
 	closeInherited()
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	process.Protect()
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGTTOU, syscall.SIGTTIN, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
 	directory, err := os.Getwd()
 	if err != nil {

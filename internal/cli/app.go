@@ -9,6 +9,7 @@ import (
 
 	"signkit/internal/config"
 	"signkit/internal/logging"
+	"signkit/internal/process"
 	"signkit/internal/signpath"
 	"signkit/internal/version"
 )
@@ -76,11 +77,7 @@ func (a *app) config() (*config.Config, error) {
 
 // loadConfig reads the settings, also those of a configuration that is wrong in part.
 func (a *app) loadConfig() (*config.Config, error) {
-	cfg, err := config.Load(a.environ, a.directory)
-	for _, secret := range cfg.Secrets() {
-		a.ui.redactor.Add(secret)
-	}
-	return cfg, err
+	return process.Settings(a.environ, a.directory, a.ui.redactor)
 }
 
 // log returns the logger that the settings ask for. Waiting for the service must be seen, so

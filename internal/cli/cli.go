@@ -6,18 +6,16 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
-	"log"
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"signkit/internal/process"
 )
 
 // Main runs the command that the process's arguments name and returns its exit code, which
 // `signkit help exit-codes` explains.
 func Main() int {
-	protect()
+	process.Protect()
 	ctx, stop := endedBySignals()
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -41,14 +39,6 @@ func Main() int {
 		a.ui.fail(err)
 	}
 	return exitCodeOf(err)
-}
-
-// protect keeps the token in this process: no core dump, no debugger of the same user, and nothing of what net/http prints,
-// headers and all, where GODEBUG says http2debug.
-func protect() {
-	log.SetOutput(io.Discard)
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }
 
 // workingDirectory is "/" where there is none, as in a folder that was deleted: only relative

@@ -12,10 +12,10 @@ import (
 	"io"
 	"log/slog"
 
-	"signkit/internal/caller"
 	"signkit/internal/config"
 	"signkit/internal/key"
 	"signkit/internal/logging"
+	"signkit/internal/process"
 	"signkit/internal/signpath"
 )
 
@@ -55,17 +55,17 @@ func specOf(public crypto.PublicKey) (keySpec, error) {
 
 // session is one command's connection to the service, with the key that it is about.
 type session struct {
-	client *signpath.Client
-	logs   io.Closer
-	key    *signpath.Key
-	spec   keySpec
+	process *process.Process
+	client  *signpath.Client
+	key     *signpath.Key
+	spec    keySpec
 }
 
 func (s *session) close() {
 	if s.client != nil {
 		s.client.Close()
 	}
-	s.logs.Close()
+	s.process.Close()
 }
 
 // open reads the settings and looks the key up.
@@ -78,15 +78,8 @@ func (p *Plugin) open(ctx context.Context, q *request) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(environ, p.Directory)
-	if err == nil {
-		err = cfg.CheckCredentials()
-	}
-	if err != nil {
-		return nil, invalid("settings: %v", err)
-	}
 	s := new(session)
-	if err := s.connect(cfg, p.Parent); err != nil {
+	if err := s.connect(environ, p.Directory, p.Parent); err != nil {
 		s.close()
 		return nil, invalid("settings: %v", err)
 	}
@@ -97,27 +90,23 @@ func (p *Plugin) open(ctx context.Context, q *request) (*session, error) {
 	return s, nil
 }
 
-// connect makes log and client. The console gets nothing: stderr belongs to the contract.
-func (s *session) connect(cfg *config.Config, parent int) error {
-	redactor := new(logging.Redactor)
-	for _, secret := range cfg.Secrets() {
-		redactor.Add(secret)
+// connect makes log and client. The console gets nothing: stderr belongs to the contract. A log that cannot be
+// written stops no signature.
+func (s *session) connect(environ []string, directory string, parent int) (err error) {
+	s.process, err, _ = process.Start(process.Options{Environ: environ, Directory: directory, Caller: parent, Log: newLogger})
+	if err == nil {
+		err = s.process.Config.CheckCredentials()
 	}
-	logger, logs, err := logging.New(logging.Options{
+	if err == nil {
+		s.client, err = s.process.Client(s.process.Config, nil)
+	}
+	return err
+}
+
+func newLogger(cfg *config.Config, redactor *logging.Redactor) (*slog.Logger, io.Closer, error) {
+	return logging.New(logging.Options{
 		FileLevel: cfg.Log.FileLevel, FileDirectory: cfg.Log.FileDirectory, Interface: "Notation", Redactor: redactor,
 	})
-	s.logs = logs
-	if err != nil {
-		logger = slog.New(slog.DiscardHandler) // a log that cannot be written stops no signature
-	}
-	for _, warning := range cfg.Warnings() {
-		logger.Warn(warning)
-	}
-	s.client, err = signpath.New(cfg, signpath.Options{
-		Logger: logger, Redactor: redactor,
-		Process: func() caller.Process { return caller.Describe(parent, redactor.Redact) },
-	})
-	return err
 }
 
 func (s *session) find(ctx context.Context, name signpath.Filter) error {
