@@ -27,19 +27,33 @@ func (e *ending) inJob(flags, script string) *exec.Cmd {
 		e.t.Fatal(err)
 	}
 	cmd := e.bash("exec signkit run --key demo/gpg-p-256 " + flags + " -- bash job.sh")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	said := e.console(cmd)
 	if err := cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
 	e.eventually(func() error {
 		_, err := os.Stat(filepath.Join(e.work, "signed"))
 		if err != nil {
-			err = fmt.Errorf("%w\n%s", err, stderr.String())
+			err = fmt.Errorf("%w\n%s", err, said())
 		}
 		return err
 	})
 	return cmd
+}
+
+// console keeps what a program says on stderr, and returns what that is so far.
+func (e *ending) console(cmd *exec.Cmd) func() string {
+	e.t.Helper()
+	file, err := os.CreateTemp(e.t.TempDir(), "stderr-")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { file.Close() })
+	cmd.Stderr = file
+	return func() string {
+		text, _ := os.ReadFile(file.Name())
+		return string(text)
+	}
 }
 
 // TestNoProcessOfAJobHasTheToken looks at environment and command line of all that run below the command or for it, and at
@@ -151,8 +165,7 @@ func TestAnAgentWithoutDescriptorsLetsConnectionsWait(t *testing.T) {
 	e := newEnding(t)
 	path := filepath.Join(e.dir, "agent")
 	cmd := e.bash(`ulimit -n 40; exec signkit agent --key demo/gpg-p-256 --socket "$TMPDIR/agent" >line`)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	e.console(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // start begins with a log in memory.
-func start(t *testing.T, environ ...string) (p *Process, settings error, written *bytes.Buffer) {
+func start(t *testing.T, environ ...string) (p *Process, written *bytes.Buffer, settings error) {
 	t.Helper()
 	written = new(bytes.Buffer)
 	p, settings, logs := Start(Options{
@@ -27,11 +27,11 @@ func start(t *testing.T, environ ...string) (p *Process, settings error, written
 		t.Fatal(logs)
 	}
 	t.Cleanup(p.Close)
-	return p, settings, written
+	return p, written, settings
 }
 
 func TestSecretsAreKnownBeforeTheFirstLineIsWritten(t *testing.T) {
-	p, err, written := start(t, "SIGNPATH_API_TOKEN=s3cret-token-of-the-test", "SIGNPATH_API_URL=https://h.invalid/Api")
+	p, written, err := start(t, "SIGNPATH_API_TOKEN=s3cret-token-of-the-test", "SIGNPATH_API_URL=https://h.invalid/Api")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestSecretsAreKnownBeforeTheFirstLineIsWritten(t *testing.T) {
 }
 
 func TestWithWrongSettingsItBeginsNevertheless(t *testing.T) {
-	p, err, written := start(t, "SIGNPATH_API_TOKEN=s3cret-token-of-the-test", "SIGNKIT_MAX_PARALLEL=many")
+	p, written, err := start(t, "SIGNPATH_API_TOKEN=s3cret-token-of-the-test", "SIGNKIT_MAX_PARALLEL=many")
 	if err == nil || !strings.Contains(err.Error(), "SIGNKIT_MAX_PARALLEL") {
 		t.Errorf("%v", err)
 	}
@@ -53,7 +53,7 @@ func TestWithWrongSettingsItBeginsNevertheless(t *testing.T) {
 }
 
 func TestWarningsAboutSettingsAreInTheLog(t *testing.T) {
-	_, err, written := start(t, "SIGNPATH_APITOKEN=x")
+	_, written, err := start(t, "SIGNPATH_APITOKEN=x")
 	if err != nil || !strings.Contains(written.String(), "SIGNPATH_APITOKEN") {
 		t.Errorf("%v: %s", err, written)
 	}

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"signkit/internal/key"
-	keys "signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -198,13 +197,13 @@ func TestStaleKeyIsReadAgain(t *testing.T) {
 	for _, stale := range []bool{true, false} {
 		b := newBench(t)
 		session := b.open(t, "CONFIG").handle
-		key := b.key("demo/p256")
+		signer := b.key("demo/p256")
 		handle := b.privateKey(t, "demo/p256")
 		b.source.requests()
-		key.fail, key.stale = keys.NewError(keys.BadRequest, "unknown policy"), stale
+		signer.fail, signer.stale = key.NewError(key.BadRequest, "unknown policy"), stale
 		b.expect(t, ckrOK, wire.SignInit, session, handle, number(ckmECDSA))
 		b.expect(t, ckrArgumentsBad, wire.Sign, session, 0, make([]byte, 32))
-		key.fail, key.stale = nil, false
+		signer.fail, signer.stale = nil, false
 		again := b.privateKey(t, "demo/p256")
 		if asked := b.source.requests(); (asked == "demo/p256") != stale || (again != handle) != stale {
 			t.Errorf("stale %v: asked %q, handle %d and %d", stale, asked, handle, again)
