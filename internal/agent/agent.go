@@ -148,6 +148,7 @@ func (a *Agent) serves(conn net.Conn) (pid int, ok bool) {
 
 // withCaller says in the context who asks. It is described at once, while the command line is what it was.
 func (a *Agent) withCaller(ctx context.Context, pid int) context.Context {
+	ctx = signpath.WithProgram(ctx, pid)
 	if pid == 0 {
 		return ctx // of another PID namespace
 	}

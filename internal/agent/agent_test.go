@@ -18,11 +18,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"signkit/internal/agent"
 	"signkit/internal/config"
@@ -30,6 +33,8 @@ import (
 	"signkit/internal/key"
 	"signkit/internal/mockapi"
 	"signkit/internal/signpath"
+	"signkit/internal/version"
+	"signkit/pkcs11/wire"
 )
 
 // bound ends what hangs.
@@ -541,6 +546,84 @@ func TestSocketsForOthers(t *testing.T) {
 	for _, path := range []string{path, config.RESTSocket(path)} {
 		if info, err := os.Lstat(path); err != nil || info.Mode() != os.ModeSocket|0o666 {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+// dialAs connects as another user: one thread becomes that one, and ends.
+func dialAs(t *testing.T, uid int, network, path string) net.Conn {
+	t.Helper()
+	type dialed struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan dialed, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if _, _, failed := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); failed != 0 {
+			done <- dialed{nil, failed}
+			return
+		}
+		conn, err := net.Dial(network, path)
+		done <- dialed{conn, err}
+	}()
+	d := <-done
+	if d.err != nil {
+		t.Fatal(d.err)
+	}
+	t.Cleanup(func() { d.conn.Close() })
+	return d.conn
+}
+
+// TestUsersWhoWereNotNamedAreRefused at both sockets, where the file system lets everybody connect.
+func TestUsersWhoWereNotNamedAreRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be several users")
+	}
+	const named, other = 12345, 12346
+	b := newBench(t, func(o *agent.Options) { o.AllowUIDs = []int{named} })
+	dir, err := os.MkdirTemp("/tmp", "sa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "agent")
+	s, err := agent.Listen(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- b.agent.Serve(ctx, s) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-served, s.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	ask := map[string][]byte{
+		"unixpacket": wire.Hello(version.Version),
+		"unix":       []byte("GET /agent/status HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"),
+	}
+	for _, uid := range []int{os.Geteuid(), named, other} {
+		for network, request := range ask {
+			at := path
+			if network == "unix" {
+				at = config.RESTSocket(path)
+			}
+			conn := dialAs(t, uid, network, at)
+			_ = conn.SetDeadline(time.Now().Add(bound))
+			_, err := conn.Write(request)
+			n := 0
+			if err == nil {
+				n, err = conn.Read(make([]byte, 4096))
+			}
+			if answered := err == nil && n > 0; answered != (uid != other) {
+				t.Errorf("uid %d, %s: %d bytes, %v", uid, network, n, err)
+			}
 		}
 	}
 }

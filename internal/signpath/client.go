@@ -64,7 +64,7 @@ type Client struct {
 	transport *http.Transport // made by connectVia; then use inUse
 	used      sync.Mutex      // guards the two transports
 	left      *http.Transport // the one before; nil at first
-	parallel  chan struct{}   // one element per request in flight
+	places    places          // for requests in flight
 
 	route        atomic.Int32 // index+1 of the sign route that worked
 	certificates shared[[]serviceCertificate]
@@ -87,7 +87,7 @@ func New(cfg *config.Config, o Options) (*Client, error) {
 	if cfg.Agent != "" {
 		cfg, o = throughAgent(cfg, o)
 	}
-	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, record: o.Record, turns: newTurns(), parallel: make(chan struct{}, cfg.MaxParallel),
+	c := &Client{cfg: cfg, log: o.Logger, redactor: o.Redactor, process: o.Process, agent: o.UserAgent, record: o.Record, turns: newTurns(), places: places{free: cfg.MaxParallel},
 		now: o.now, sleep: o.sleep, rand: o.rand}
 	c.setDefaults()
 	api, err := url.Parse(cfg.APIURL)
@@ -249,17 +249,6 @@ func (c *Client) roundTrip(ctx context.Context, q call) (_ *answer, sent bool, e
 	a, err := readAnswer(response, cmp.Or(q.limit, limitAnswer))
 	return a, true, err
 }
-
-func (c *Client) acquire(ctx context.Context) error {
-	select {
-	case c.parallel <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (c *Client) release() { <-c.parallel }
 
 // redirectHint names the host that a refused redirect points to.
 func (c *Client) redirectHint(location string) string {

@@ -49,10 +49,10 @@ const noRetry time.Duration = -1
 // decides on the wait after a failure. A pause is set before the place is given away, so that
 // no call that waited for it goes out in the pause.
 func (c *Client) step(ctx context.Context, q call, b *backoff) (*answer, time.Duration, *Error) {
-	if err := c.acquire(ctx); err != nil {
+	if err := c.places.take(ctx, programOf(ctx)); err != nil {
 		return nil, noRetry, c.connectionError(q, err, false, c.cfg.Timeouts.HTTPRequest)
 	}
-	defer c.release()
+	defer c.places.give()
 	if err := c.waitPause(ctx); err != nil {
 		return nil, noRetry, c.connectionError(q, err, false, c.cfg.Timeouts.HTTPRequest)
 	}
