@@ -25,7 +25,7 @@ const (
 
 // Finding is the result of one check.
 type Finding struct {
-	Area    string `json:"area"`    // settings, service, keys, pkcs11, gpg, tools, machine
+	Area    string `json:"area"`    // settings, agent, service, keys, pkcs11, gpg, tools, machine
 	Subject string `json:"subject"` // what was looked at
 	State   State  `json:"state"`
 	Text    string `json:"text"`          // what was found
@@ -61,7 +61,7 @@ type examination struct {
 func Examine(ctx context.Context, p Patient, show func(Finding)) {
 	e := &examination{Patient: p, show: show}
 	for _, check := range []func(context.Context){
-		e.settings, e.service, e.credentials, e.keyQuality, e.testSignatures,
+		e.settings, e.jobAgent, e.service, e.credentials, e.keyQuality, e.testSignatures,
 		e.module, e.openssl, e.readWriteTools,
 		e.bridge, e.gnupgHome, e.gpgPrograms,
 		e.toolVersions, e.reaping, e.temporaryFolder,
