@@ -61,12 +61,13 @@ func (c *Client) step(ctx context.Context, q call, b *backoff) (*answer, time.Du
 		return a, 0, nil
 	}
 	delay, again := b.next(failure)
+	b.told = false
 	if failure.Status == http.StatusTooManyRequests && c.cfg.Timeouts.RetryCount > 0 {
 		pause := delay
 		if !again { // the others have attempts left
 			pause, _ = retryAfter(failure.retryAfter, c.now())
 		}
-		c.pause.extend(c.now().Add(pause))
+		b.told = c.pause.extend(c.now().Add(pause), c.now())
 	}
 	if !again {
 		return nil, noRetry, failure
@@ -74,15 +75,20 @@ func (c *Client) step(ctx context.Context, q call, b *backoff) (*answer, time.Du
 	return nil, delay, failure
 }
 
+// announce warns of a failure and the wait after it; where others have been told of the same pause, that is no news.
 func (c *Client) announce(q call, b *backoff, e *Error, delay time.Duration) {
-	c.log.Warn("call of the signing service failed",
+	level := slog.LevelWarn
+	if b.told {
+		level = slog.LevelInfo
+	}
+	c.log.Log(context.Background(), level, "call of the signing service failed",
 		"method", q.method, "path", c.path(q), "attempt", b.attempts,
 		"status", e.Status, "body", e.body, "error", e.cause, "traceId", e.TraceID)
 	if e.unknown && q.method == http.MethodPost {
 		c.log.Warn("it is not known whether the service signed; repeating the call may make a second signing request",
 			"path", c.path(q))
 	}
-	c.log.Warn(fmt.Sprintf("waiting %s before the next attempt (%s so far, %s)",
+	c.log.Log(context.Background(), level, fmt.Sprintf("waiting %s before the next attempt (%s so far, %s)",
 		round(delay), round(c.now().Sub(b.start)), b.bound()),
 		slog.Duration("delay", delay), slog.String("path", c.path(q)))
 }
@@ -96,6 +102,7 @@ type backoff struct {
 	start    time.Time
 	attempts int
 	unknown  bool    // an attempt may have had its effect
+	told     bool    // another call has announced the pause that the last failure asked for
 	previous float64 // g(i-1 + u(i-1)); 0 before the first
 }
 
@@ -202,12 +209,15 @@ type pause struct {
 	until time.Time
 }
 
-func (p *pause) extend(until time.Time) {
+// extend reports whether a pause was in force already.
+func (p *pause) extend(until, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	inForce := p.until.After(now)
 	if until.After(p.until) {
 		p.until = until
 	}
+	return inForce
 }
 
 func (p *pause) left(now time.Time) time.Duration {

@@ -230,6 +230,63 @@ func TestTooManyRequestsPausesEverybody(t *testing.T) {
 	}
 }
 
+// TestAPauseIsAnnouncedOnce, however many calls were under way when the service asked for it.
+func TestAPauseIsAnnouncedOnce(t *testing.T) {
+	const calls = 4
+	s := newService(t, true)
+	var arrived atomic.Int32
+	sign, all := signHashHandler(t), make(chan struct{})
+	s.handle("POST", "SigningRequests/SignHash", func(w http.ResponseWriter, r *http.Request) {
+		n := arrived.Add(1)
+		if n == calls {
+			close(all)
+		}
+		if n > calls {
+			sign(w, r)
+			return
+		}
+		select {
+		case <-all:
+		case <-time.After(bound):
+		}
+		w.Header().Set("Retry-After", "20")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	c := newTestClient(t, s.config())
+	paused := make(chan struct{}, calls)
+	resume := make(chan struct{})
+	c.Client.sleep = func(ctx context.Context, d time.Duration) error {
+		paused <- struct{}{}
+		select {
+		case <-resume:
+		case <-time.After(bound):
+		}
+		return c.clock.sleep(ctx, d)
+	}
+	var group sync.WaitGroup
+	for range calls {
+		group.Go(func() {
+			if _, err := c.key("rsa").SignContext(t.Context(), digest32, crypto.SHA256); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range calls {
+		await(t, paused)
+	}
+	close(resume)
+	group.Wait()
+	warned := 0
+	for line := range strings.Lines(c.log.String()) {
+		if strings.Contains(line, "waiting 20s before the next attempt") && strings.Contains(strings.ToLower(line), "warn") {
+			warned++
+		}
+	}
+	if warned != 1 {
+		t.Errorf("announced %d times:\n%s", warned, c.log)
+	}
+}
+
 func TestCancelDuringTheWait(t *testing.T) {
 	s := newService(t, true)
 	s.handle("GET", "Cryptoki/MySigningPolicies", answerStatus(503))
