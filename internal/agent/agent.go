@@ -46,6 +46,7 @@ type Agent struct {
 	tally  tally
 
 	connections atomic.Int64
+	nameless    atomic.Int64 // modules so far whose process is in another PID namespace
 	last        atomic.Int64 // when the last sign of life was, in Unix nanoseconds
 }
 
@@ -148,10 +149,10 @@ func (a *Agent) serves(conn net.Conn) (pid int, ok bool) {
 
 // withCaller says in the context who asks. It is described at once, while the command line is what it was.
 func (a *Agent) withCaller(ctx context.Context, pid int) context.Context {
-	ctx = signpath.WithProgram(ctx, pid)
 	if pid == 0 {
 		return ctx // of another PID namespace
 	}
+	ctx = signpath.WithProgram(ctx, int64(pid))
 	process := sync.OnceValue(func() caller.Process { return caller.Describe(pid, a.o.Redact) })
 	go process()
 	return caller.NewContext(ctx, process)

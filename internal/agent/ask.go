@@ -8,13 +8,13 @@ import (
 	"net"
 	"net/http"
 
-	"signkit/internal/config"
+	"signkit/internal/signpath"
 )
 
 // Ask asks the agent at a socket what it has done.
 func Ask(ctx context.Context, socket string) (*Status, error) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", config.RESTSocket(socket))
+		return signpath.DialAgent(ctx, socket)
 	}}
 	defer transport.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/agent", nil)

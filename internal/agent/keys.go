@@ -15,7 +15,35 @@ import (
 // Key is a key whose signatures the agent counts and records.
 type Key struct {
 	*signpath.Key
-	agent *Agent
+	agent            *Agent
+	certificate, gpg *download
+}
+
+// download is what is fetched once, for all who ask.
+type download struct {
+	turn chan struct{} // holds one element while nobody fetches
+	data []byte
+}
+
+func newDownload() *download {
+	d := &download{turn: make(chan struct{}, 1)}
+	d.turn <- struct{}{}
+	return d
+}
+
+func (d *download) get(ctx context.Context, fetch func(context.Context) ([]byte, error)) ([]byte, error) {
+	select {
+	case <-d.turn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { d.turn <- struct{}{} }()
+	if d.data != nil {
+		return d.data, nil
+	}
+	var err error
+	d.data, err = fetch(ctx)
+	return d.data, err
 }
 
 // SignContext is signpath.Key's, within the agent's budget.
@@ -120,7 +148,7 @@ func (s *keyStore) fetch(ctx context.Context, f signpath.Filter, l *lookup) {
 	defer close(l.done)
 	keys, err := s.client.Policies(ctx, f)
 	for _, key := range keys {
-		l.keys = append(l.keys, &Key{Key: key, agent: s.agent})
+		l.keys = append(l.keys, &Key{Key: key, agent: s.agent, certificate: newDownload(), gpg: newDownload()})
 	}
 	l.err = err
 	if err == nil && len(keys) > 0 {

@@ -157,11 +157,13 @@ func (a *Agent) certificate(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := a.o.Client.Certificate(r.Context(), key.ProjectSlug(), key.PolicySlug())
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}), nil
+	return key.certificate.get(r.Context(), func(ctx context.Context) ([]byte, error) {
+		certificate, err := a.o.Client.Certificate(ctx, key.ProjectSlug(), key.PolicySlug())
+		if err != nil {
+			return nil, err
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}), nil
+	})
 }
 
 func (a *Agent) gpgKey(r *http.Request) ([]byte, error) {
@@ -169,7 +171,9 @@ func (a *Agent) gpgKey(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.o.Client.GPGPublicKey(r.Context(), key.ProjectSlug(), key.PolicySlug())
+	return key.gpg.get(r.Context(), func(ctx context.Context) ([]byte, error) {
+		return a.o.Client.GPGPublicKey(ctx, key.ProjectSlug(), key.PolicySlug())
+	})
 }
 
 func (a *Agent) signHash(r *http.Request) ([]byte, error) {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"signkit/internal/config"
+	"signkit/internal/signpath"
 	"signkit/internal/version"
 	"signkit/pkcs11/token"
 	"signkit/pkcs11/wire"
@@ -96,6 +97,9 @@ func (a *Agent) serveToken(ctx context.Context, conn *net.UnixConn, pid int) err
 	// Where the agent ends, the connection does first, so that a call which may have signed is lost and not "cancelled".
 	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer control.End(cancel)
+	if pid == 0 { // a module has one connection; clients of the other socket, which have many, take turns as one
+		calls = signpath.WithProgram(calls, -a.nameless.Add(1))
+	}
 	if err := control.Serve(a.withCaller(calls, pid), t, version.Version); !errors.Is(err, token.ErrHostGone) {
 		return err
 	}

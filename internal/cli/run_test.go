@@ -65,30 +65,7 @@ func TestNoProcessOfAJobHasTheToken(t *testing.T) {
 	cmd := e.inJob("--events events.jsonl", waitingJob)
 	defer cmd.Wait()
 	defer cmd.Process.Signal(syscall.SIGTERM)
-	folders, _ := filepath.Glob("/proc/[0-9]*")
-	seen := map[string]bool{}
-	for _, folder := range folders {
-		environ, err := os.ReadFile(filepath.Join(folder, "environ"))
-		if filepath.Base(folder) == fmt.Sprint(cmd.Process.Pid) || err != nil || !bytes.Contains(environ, []byte(e.dir)) {
-			continue
-		}
-		line, _ := os.ReadFile(filepath.Join(folder, "cmdline"))
-		name, _, _ := strings.Cut(string(line), "\x00")
-		seen[filepath.Base(name)] = true
-		if bytes.Contains(environ, token) || bytes.Contains(line, token) {
-			t.Errorf("%q has the token", line)
-		}
-		for _, variable := range []string{"SIGNPATH_API_TOKEN", "SIGNPATH_CONFIG_FILE"} {
-			if bytes.Contains(environ, []byte(variable)) {
-				t.Errorf("%q has the variable %s", line, variable)
-			}
-		}
-	}
-	for _, name := range []string{"sleep", "gpg-agent", "signkit-scdaemon"} {
-		if !seen[name] {
-			t.Errorf("%s was not looked at: %v", name, seen)
-		}
-	}
+	e.eventually(func() error { return e.lookAtJob(cmd.Process.Pid, token, "sleep", "gpg-agent", "signkit-scdaemon") })
 	e.wantNoToken()
 	for _, name := range []string{"events.jsonl", "a.sig"} {
 		data, err := os.ReadFile(filepath.Join(e.work, name))
@@ -102,6 +79,93 @@ func TestNoProcessOfAJobHasTheToken(t *testing.T) {
 	}
 	if _, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid)); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("signkit run can be read: %v", err)
+	}
+}
+
+// lookAtJob looks for the token in the environment, the command line and the memory of every process of the job but signkit run
+// itself. The error says which of the named programs it has not seen yet.
+func (e *ending) lookAtJob(run int, token []byte, names ...string) error {
+	e.t.Helper()
+	folders, _ := filepath.Glob("/proc/[0-9]*")
+	seen := map[string]bool{}
+	for _, folder := range folders {
+		environ, err := os.ReadFile(filepath.Join(folder, "environ"))
+		if filepath.Base(folder) == fmt.Sprint(run) || err != nil || !bytes.Contains(environ, []byte(e.dir)) {
+			continue
+		}
+		line, _ := os.ReadFile(filepath.Join(folder, "cmdline"))
+		name, _, _ := strings.Cut(string(line), "\x00")
+		seen[filepath.Base(name)] = true
+		if bytes.Contains(environ, token) || bytes.Contains(line, token) {
+			e.t.Errorf("%q has the token", line)
+		}
+		for _, variable := range []string{"SIGNPATH_API_TOKEN", "SIGNPATH_CONFIG_FILE"} {
+			if bytes.Contains(environ, []byte(variable)) {
+				e.t.Errorf("%q has the variable %s", line, variable)
+			}
+		}
+		if searched, found := memoryHas(folder, token); found {
+			e.t.Errorf("%q has the token in its memory", line)
+		} else if searched == 0 && os.Geteuid() == 0 && alive(folder) {
+			e.t.Errorf("nothing of the memory of %q could be read", line)
+		}
+	}
+	for _, name := range names {
+		if !seen[name] {
+			return fmt.Errorf("%s was not looked at: %v", name, seen)
+		}
+	}
+	return nil
+}
+
+func alive(folder string) bool {
+	line, err := os.ReadFile(filepath.Join(folder, "cmdline"))
+	return err == nil && len(line) > 0
+}
+
+// memoryHas searches what a process has mapped and may read, as far as this one may read it: root may, of programs that let nobody
+// trace them, too. It returns how many bytes that were.
+func memoryHas(folder string, wanted []byte) (searched int64, found bool) {
+	maps, err := os.ReadFile(filepath.Join(folder, "maps"))
+	if err != nil {
+		return 0, false
+	}
+	memory, err := os.Open(filepath.Join(folder, "mem"))
+	if err != nil {
+		return 0, false
+	}
+	defer memory.Close()
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || mode[0] != 'r' {
+			continue
+		}
+		// In pieces that overlap by the length of what is wanted; of a piece with a page that cannot be read, page by page.
+		const piece = 1 << 20
+		for at := from; at < to; at += piece {
+			region := make([]byte, min(to-at, piece+int64(len(wanted))))
+			n, err := memory.ReadAt(region, at)
+			if err != nil {
+				page := int64(os.Getpagesize())
+				for ; n < len(region); n += int(page) {
+					_, _ = memory.ReadAt(region[n:min(n+int(page), len(region))], at+int64(n))
+				}
+			}
+			searched += min(int64(n), piece)
+			if bytes.Contains(region, wanted) {
+				return searched, true
+			}
+		}
+	}
+	return searched, false
+}
+
+// TestMemoryOfThisProcessIsSearched: the search finds what is there.
+func TestMemoryOfThisProcessIsSearched(t *testing.T) {
+	wanted := []byte(fmt.Sprint("a canary of process ", os.Getpid()))
+	if searched, found := memoryHas("/proc/self", wanted); !found {
+		t.Errorf("it is not found where it is, in %d bytes", searched)
 	}
 }
 

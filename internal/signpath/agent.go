@@ -37,15 +37,15 @@ func throughAgent(cfg *config.Config, o Options) (*config.Config, Options) {
 	c.Timeouts = config.Timeouts{HTTPRequest: LongestCall(cfg.Timeouts) + time.Minute}
 	c.SignRoute = config.RouteSignHash
 	c.MaxParallel = agentParallel
-	o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialAgent(ctx, cfg.Agent) }
+	o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return DialAgent(ctx, cfg.Agent) }
 	return &c, o
 }
 
 // agentDialTime bounds the wait for an agent that takes no connection.
 const agentDialTime = 30 * time.Second
 
-// dialAgent asks the kernel who listens at the other end, and says nothing to a stranger.
-func dialAgent(ctx context.Context, socket string) (net.Conn, error) {
+// DialAgent connects to the socket for clients of the service beside an agent's own. It asks the kernel who listens at the other end, and says nothing to a stranger.
+func DialAgent(ctx context.Context, socket string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: agentDialTime}).DialContext(ctx, "unix", config.RESTSocket(socket))
 	if err != nil {
 		return nil, err

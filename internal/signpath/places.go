@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // places bounds the requests that are under way, and gives free places to the programs that wait in turn, whatever
@@ -88,15 +87,9 @@ func (p *places) give() {
 
 type programKey struct{}
 
-var namelessPrograms atomic.Int64
-
-// WithProgram says in the context for which program a request is made, so that programs get their turns (Client): a process,
-// or, where pid is 0, since it is in another PID namespace, one of its own for each call.
-func WithProgram(ctx context.Context, pid int) context.Context {
-	program := int64(pid)
-	if pid == 0 {
-		program = -namelessPrograms.Add(1)
-	}
+// WithProgram says in the context for which program a request is made, by a number: programs get their turns (places). All without
+// one are 0.
+func WithProgram(ctx context.Context, program int64) context.Context {
 	return context.WithValue(ctx, programKey{}, program)
 }
 

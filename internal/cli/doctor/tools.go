@@ -73,9 +73,9 @@ func (e *examination) readWriteTools(ctx context.Context) {
 func (e *examination) toolVersions(ctx context.Context) {
 	const area = "tools"
 	if version, ok := e.version(ctx, "osslsigncode", "--version"); ok {
-		if version.before(2, 12) {
-			e.warn(area, "osslsigncode", "version "+version.String()+": verifying hostile files can corrupt memory before 2.12, unless the distribution has fixed it",
-				"verify only files that you have just signed, or use 2.12")
+		if version.before(2, 13) {
+			e.warn(area, "osslsigncode", "version "+version.String()+": verifying hostile files can corrupt memory before 2.13, unless the distribution has fixed it",
+				"verify only files that you have just signed, or use 2.13")
 		} else {
 			e.ok(area, "osslsigncode", "version "+version.String())
 		}

@@ -15,8 +15,8 @@ func TestOldToolsAreNamed(t *testing.T) {
 		state        State
 		text         string
 	}{
-		{"osslsigncode", "osslsigncode 2.11, using:", Warning, "version 2.11"},
-		{"osslsigncode", "osslsigncode 2.12, using:", OK, "version 2.12"},
+		{"osslsigncode", "osslsigncode 2.12, using:", Warning, "version 2.12"},
+		{"osslsigncode", "osslsigncode 2.13, using:", OK, "version 2.13"},
 		{"osslsigncode", "osslsigncode 3.0, using:", OK, "version 3.0"},
 		{"rpm", "RPM version 4.18.2", Warning, "cannot check ECDSA"},
 		{"rpm", "RPM version 4.20.1", OK, "version 4.20"},
