@@ -435,6 +435,28 @@ func TestKeysAreReadOnce(t *testing.T) {
 	}
 }
 
+func TestCertificatesAndPublicKeysAreFetchedOnce(t *testing.T) {
+	b := newBench(t, nil)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			client := b.client()
+			if _, err := client.Certificate(b.context(), "demo", "p-256"); err != nil {
+				t.Error(err)
+			}
+			if _, err := client.GPGPublicKey(b.context(), "demo", "gpg-p-256"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, suffix := range []string{"/X509Certificate", "/GpgPublicKey"} {
+		if n := b.requests(suffix); n != 1 {
+			t.Errorf("%d requests for %s", n, suffix)
+		}
+	}
+}
+
 func TestEventsTellWhatWasSignedAndForWhom(t *testing.T) {
 	b := newBench(t, nil)
 	if err := b.sign("demo/p-256"); err != nil {
