@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -79,6 +80,17 @@ func (h *Home) AgentSocket(ctx context.Context) (string, error) {
 		err = fmt.Errorf("gpgconf --list-dirs names no %s", gpgAgent.directory)
 	}
 	return dirs[gpgAgent.directory], err
+}
+
+// settledSocket is AgentSocket before there is an agent. Whichever program of GnuPG comes first makes /run/user/UID/gnupg, and
+// one that loses the race for it takes the home instead (seen with gpgconf 2.2.40): the agent would then be elsewhere than where it
+// is looked for. A second question finds the folder there.
+func (h *Home) settledSocket(ctx context.Context) (string, error) {
+	socket, err := h.AgentSocket(ctx)
+	if err != nil || filepath.Dir(socket) != h.Dir {
+		return socket, err
+	}
+	return h.AgentSocket(ctx)
 }
 
 // startAgent starts gpg-agent in the given environment, which it and the bridge keep. It must answer at

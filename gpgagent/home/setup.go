@@ -91,7 +91,7 @@ func (h *Home) write(o Options, done *undo, result *Result) error {
 
 // bringUp starts the agent, imports the public keys and checks that gpg reaches the keys.
 func (h *Home) bringUp(ctx context.Context, o Options, done *undo, result *Result) error {
-	socket, err := h.AgentSocket(ctx)
+	socket, err := h.settledSocket(ctx)
 	if err != nil {
 		return err
 	}

@@ -496,3 +496,18 @@ func TestTheAgentsConfigurationKeepsOtherLines(t *testing.T) {
 		}
 	}
 }
+
+// TestAHomeIsSetUpWhereAnotherProgramMakesTheSocketsFolder: gpgconf, asked in that moment, names a place in the home, and another one
+// from then on.
+func TestAHomeIsSetUpWhereAnotherProgramMakesTheSocketsFolder(t *testing.T) {
+	requireGPG(t)
+	h, asked := newHome(t), filepath.Join(t.TempDir(), "asked")
+	gpgProgram(t, "gpgconf", fmt.Sprintf("case \"$*\" in *--list-dirs*) [ -e %s ] || { >%s; echo agent-socket:%s/S.elsewhere; exit; } ;; esac\nexec %s \"$@\"\n",
+		asked, asked, h.Dir, realProgram(t, "gpgconf")))
+	if _, err := h.SetUp(t.Context(), options(t, newKey(t, "one"))); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(asked); err != nil {
+		t.Error("gpgconf was not asked")
+	}
+}
