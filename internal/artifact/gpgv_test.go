@@ -31,6 +31,9 @@ func TestSignatureOfADayToCome(t *testing.T) {
 			file := textFile(t, "app.tar.gz", "content")
 			sign(file, "app.tar.gz.asc", "--detach-sign")
 			wantText(t, verifier.Verify(deadline(t), Plain, file, filepath.Dir(file)), test.want)
+			if output, err := sample(t, "gpg/verify.sh", key.PublicKey, file+".asc", file); (err == nil) != (test.want == "") || !strings.Contains(output, test.want) {
+				t.Errorf("the sample: %v\n%s", err, output)
+			}
 			release := aptRelease(t, "Suite: stable\n")
 			sign(release, "InRelease", "--clear-sign")
 			wantText(t, verifier.Verify(deadline(t), AptRelease, release, filepath.Dir(release)), test.want)

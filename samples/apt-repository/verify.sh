@@ -24,12 +24,14 @@ gpgv --status-fd 3 --keyring "$work/keyring.gpg" "$repository/dists/$suite/Relea
   3>"$work/status"
 
 # It does not look whether the key, or the subkey that signed, has been revoked (r) or has expired (e): gpg's list says so.
-read -r signer class < <(awk '$2 == "VALIDSIG" { print $3, $11; exit }' "$work/status")
+read -r signer class made < <(awk '$2 == "VALIDSIG" { print $3, $11, $5; exit }' "$work/status")
 gpg --batch --quiet --no-autostart --with-colons --show-keys "$key" | awk -F: -v "signer=$signer" '
   $1 == "pub" { primary = $2 }
   $1 == "pub" || $1 == "sub" { state = $2 }
   $1 == "fpr" && $10 == signer { found = 1; ended = primary state ~ /[re]/ }
   END { exit found && !ended ? 0 : 1 }' || { echo "verify.sh: the key $signer has been revoked or has expired" >&2; exit 1; }
+# It takes signatures of a day to come, too. Clocks may differ by hours.
+((made <= $(date +%s) + 86400)) || { echo "verify.sh: Release.gpg is dated $(date -d "@$made" +%F), which is to come" >&2; exit 1; }
 # Class 01 is of text: it leaves open how lines end, and what a blank at their end is.
 [[ $class == 00 ]] || { echo "verify.sh: Release.gpg is not a signature of the file's octets" >&2; exit 1; }
 
