@@ -75,18 +75,22 @@ func newEnding(t *testing.T) *ending {
 	return e
 }
 
-// programs is a folder with signkit under its name, by which TestMain knows it.
+// programs is a folder with signkit under its name, by which TestMain knows it: a link, since a file that was just written may be
+// busy, as a process that is being started elsewhere in this one has it open for a moment.
 func (e *ending) programs() string {
 	e.t.Helper()
-	self, err := os.ReadFile("/proc/self/exe")
+	self, err := os.Executable()
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	dir := e.t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "signkit"), self, 0o755); err != nil {
-		e.t.Fatal(err)
+	link := filepath.Join(e.t.TempDir(), "signkit")
+	if err := os.Link(self, link); err != nil {
+		program, err := os.ReadFile(self) // on another file system
+		if err := errors.Join(err, os.WriteFile(link, program, 0o755)); err != nil {
+			e.t.Fatal(err)
+		}
 	}
-	return dir
+	return filepath.Dir(link)
 }
 
 func (e *ending) write(name string) {
@@ -312,11 +316,12 @@ func (e *ending) initShell(script string) (*exec.Cmd, io.WriteCloser) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	said := e.console(cmd)
 	if err := cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
-		e.t.Fatalf("it says %q, %v", line, err)
+		e.t.Fatalf("it says %q, %v\n%s", line, err, said())
 	}
 	return cmd, in
 }
