@@ -142,6 +142,7 @@ func (i *identity) foreignX509(t *testing.T, kind Kind, file string) {
 
 // TestOthersX509SignaturesAreKept: PE files and jars hold ours beside the vendor's; the rest is refused, and nothing is asked of the service.
 func TestOthersX509SignaturesAreKept(t *testing.T) {
+	t.Parallel()
 	need(t, "osslsigncode", "jarsigner", "openssl")
 	s := startService(t)
 	ours := s.signer(t, "rsa-2048")

@@ -12,6 +12,7 @@ import (
 
 // TestSignatureOfADayToCome counts for nothing; gpgv takes it. A clock may be ahead by hours.
 func TestSignatureOfADayToCome(t *testing.T) {
+	t.Parallel()
 	need(t, "gpg", "gpgv")
 	key := softKey(t, "ours")
 	for name, test := range map[string]struct {
@@ -43,6 +44,7 @@ func TestSignatureOfADayToCome(t *testing.T) {
 
 // TestRPMSignatureOfADayToCome: rpmkeys takes it as gpgv does.
 func TestRPMSignatureOfADayToCome(t *testing.T) {
+	t.Parallel()
 	need(t, "gpg", "rpmbuild", "rpmsign", "rpmkeys")
 	key := softKey(t, "ours")
 	for name, test := range map[string]struct {

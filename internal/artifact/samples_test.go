@@ -24,6 +24,7 @@ exec openssl dgst -engine pkcs11 -keyform engine -sha256 -out signature \
 
 // TestSamplesSignOnce: the words of a tool never make a sample sign again, for each authority that there is.
 func TestSamplesSignOnce(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		sample, file string
 		tools        []string
@@ -206,6 +207,7 @@ func TestGPGSamplesKeepOthersSignatures(t *testing.T) {
 
 // TestX509SamplesKeepOthersSignatures: osslsigncode's refuses until it is told what to do, jarsigner's adds.
 func TestX509SamplesKeepOthersSignatures(t *testing.T) {
+	t.Parallel()
 	need(t, "bash", "osslsigncode", "jarsigner", "keytool", "openssl")
 	s := startService(t)
 	const key = "demo/rsa-2048"

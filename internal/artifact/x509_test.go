@@ -225,6 +225,7 @@ func TestX509SignerIsTheOneThatWasNamed(t *testing.T) {
 
 // TestJarIsOursAsAWhole: jarsigner itself is content with entries that anybody has signed.
 func TestJarIsOursAsAWhole(t *testing.T) {
+	t.Parallel()
 	need(t, "jarsigner", "jar")
 	root, otherRoot := issue(t, "Root", nil, nil), issue(t, "Other Root", nil, nil)
 	ours, other := issue(t, "Ours", root, nil), issue(t, "Other", otherRoot, nil)
@@ -405,6 +406,7 @@ func TestAuthenticodeTakesTheNamedCertificate(t *testing.T) {
 
 // TestRevokedSignersAreRefused in each format of X.509, where revocation is checked.
 func TestRevokedSignersAreRefused(t *testing.T) {
+	t.Parallel()
 	need(t, "osslsigncode", "openssl", "jarsigner")
 	root := issue(t, "Root", nil, func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageCRLSign })
 	ours, revoked := issue(t, "Ours", root, nil), issue(t, "Revoked", root, nil)
