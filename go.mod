@@ -3,6 +3,7 @@ module signkit
 go 1.26.0
 
 require (
+	github.com/BurntSushi/toml v1.6.0
 	github.com/ProtonMail/go-crypto v1.5.2
 	github.com/gofrs/flock v0.13.2
 	github.com/google/go-containerregistry v0.20.2

@@ -65,14 +65,14 @@ c_warnings() { # a local compiler, since its warnings differ from those of the o
 
 ci_templates() { # each against the schema of the system that reads it
   local component=samples/ci/gitlab-component/templates/sign.yml
-  "$schema_bin/check-jsonschema" --builtin-schema vendor.gitlab-ci samples/ci/gitlab/.gitlab-ci.yml || return 1
+  "$schema_bin/check-jsonschema" --builtin-schema vendor.gitlab-ci samples/ci/gitlab/.gitlab-ci.yml samples/ci/gitlab-agent/.gitlab-ci.yml || return 1
   # A component is two documents: its inputs, and a pipeline with places for them.
   awk 'pipeline { print } /^---$/ { pipeline = 1 }' "$component" | sed 's/\$\[\[ inputs\.jobs \]\]/4/g; s/\$\[\[ inputs\.[a-z]* \]\]/value/g' \
     >build/component.yml
   grep -q '^spec:' "$component" || { echo "$component has no spec"; return 1; }
   "$schema_bin/check-jsonschema" --builtin-schema vendor.gitlab-ci build/component.yml || return 1
   "$schema_bin/check-jsonschema" --builtin-schema vendor.github-actions samples/ci/github-action/action.yml || return 1
-  "$schema_bin/check-jsonschema" --builtin-schema vendor.compose-spec samples/ci/compose/compose.yaml || return 1
+  "$schema_bin/check-jsonschema" --builtin-schema vendor.compose-spec samples/ci/compose/compose.yaml samples/ci/compose/agent.yaml || return 1
   "$schema_bin/kubernetes-validate" --strict samples/ci/kubernetes/sign.yaml
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 
 	"signkit/internal/artifact"
@@ -34,9 +35,11 @@ func (a *app) plan(ctx context.Context, r *signRequest, args []string) (*signPla
 		return p, err
 	}
 	p.seen = true
-	if p.jobs, p.leftOut, err = a.planFiles(p.named, p.folder, r.cms); err != nil {
+	files, former := a.withoutManifest(p.named, r.manifest)
+	if p.jobs, p.leftOut, err = a.planFiles(files, p.folder, r.cms); err != nil {
 		return p, err
 	}
+	p.leftOut = append(p.leftOut, former...)
 	if r.detached {
 		p.jobs = artifact.Detach(p.jobs, r.cms)
 	}
@@ -47,6 +50,28 @@ func (a *app) plan(ctx context.Context, r *signRequest, args []string) (*signPla
 		return p, withCode(exitUsage, asError(p.leftOut))
 	}
 	return p, nil
+}
+
+// withoutManifest leaves out the manifest that an earlier call has left where this one will write its own.
+func (a *app) withoutManifest(files []string, manifest string) (rest []string, former []*artifact.LeftOutError) {
+	if manifest == "" {
+		return files, nil
+	}
+	there, err := os.Stat(a.absolute(manifest))
+	if err != nil {
+		return files, nil
+	}
+	for _, file := range files {
+		if info, err := os.Stat(a.absolute(file)); err == nil && os.SameFile(info, there) {
+			former = append(former, &artifact.LeftOutError{File: a.absolute(file), Reason: "is the manifest of this call"})
+			continue
+		}
+		rest = append(rest, file)
+	}
+	for _, file := range former {
+		file.Expected = len(rest) > 0 // a call that names nothing else has nothing to sign
+	}
+	return rest, former
 }
 
 // showPlan is sign --plan: it tells what would be signed, asks nobody and changes nothing.

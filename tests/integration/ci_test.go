@@ -29,8 +29,9 @@ type ciJob struct {
 	env    map[string]string // that the system or the template sets
 	script string
 	start  func(*workplace, ciJob, []string, string) result
-	shards int  // containers that share the files
-	all    bool // run it in every release's image, not only in the one that the template names
+	agent  *ciAgent // which alone has the token; nil: the job has it
+	shards int      // containers that share the files
+	all    bool     // run it in every release's image, not only in the one that the template names
 }
 
 var ciFiles = []string{"a.tar.gz", "b.txt", "c.bin", "d.zip", "e.txt"}
@@ -184,13 +185,17 @@ func (w *workplace) runJob(job ciJob, shard int, more ...string) result {
 	// The images hide warnings.
 	env = append(env, fmt.Sprintf("JOB_COMPLETION_INDEX=%d", shard), "SIGNPATH_LOG_CONSOLE_LEVEL=warning")
 	job.image = strings.Replace(job.image, "debian-13", w.image.Name, 1)
+	if job.agent != nil {
+		return w.runBesideAgent(job, env, script, more...)
+	}
 	return job.start(w, job, w.service.settings(append(env, more...)...), script)
 }
 
 // inPod starts what a template itself names as command: Kubernetes, docker compose.
 func inPod(w *workplace, job ciJob, env []string, script string) result {
 	return w.setup.run(w.T, container{
-		image: "signkit:" + job.image, user: w.user, network: true, env: env, binds: append(w.service.binds(), w.dir+":"+job.folder), once: true,
+		image: "signkit:" + job.image, user: w.user, network: true, env: env, once: true,
+		binds:   append(w.jobBinds(job), w.dir+":"+job.folder),
 		command: []string{"bash", "-euo", "pipefail", "-c", "cd " + job.folder + "\n" + script},
 	})
 }
@@ -298,7 +303,7 @@ func onGitHubRunner(w *workplace, _ ciJob, env []string, script string) result {
 // dockerOptions are what the systems have in common.
 func (w *workplace) dockerOptions(job ciJob, env []string) []string {
 	options := []string{"--network", w.setup.network.Network.Name, "--volume", w.dir + ":" + job.folder, "--workdir", job.folder}
-	for _, bind := range w.service.binds() {
+	for _, bind := range w.jobBinds(job) {
 		options = append(options, "--volume", bind)
 	}
 	for _, v := range env {
@@ -378,37 +383,11 @@ func ciJobs(t *testing.T) []ciJob {
 			}
 		}
 	}
-	var kubernetes struct {
-		Spec struct {
-			Completions int
-			Template    struct {
-				Spec struct {
-					Containers []struct {
-						Image string
-						Args  []string
-						Env   []struct{ Name, Value string }
-					}
-				}
-			}
-		}
-	}
-	readYAML(t, &kubernetes, "kubernetes", "sign.yaml")
-	pod := kubernetes.Spec.Template.Spec.Containers[0]
-	podEnv := map[string]string{}
-	for _, v := range pod.Env {
-		if v.Name == "SHARES" || v.Name == "SIGN_KEY" {
-			podEnv[v.Name] = v.Value
-		}
-	}
-	var compose struct {
-		Services map[string]struct {
-			Image   string
-			Command []string
-		}
-	}
+	pod := kubernetesJob(t)
+	var compose composeFile
 	readYAML(t, &compose, "compose", "compose.yaml")
 	service := compose.Services["sign"]
-	if steps["sign-in-container"] == "" || steps["sign-with-docker-run"] == "" || len(gitlab.Sign.Script) == 0 || len(pod.Args) != 1 || kubernetes.Spec.Completions != 4 || len(service.Command) != 3 {
+	if steps["sign-in-container"] == "" || steps["sign-with-docker-run"] == "" || len(gitlab.Sign.Script) == 0 || len(service.Command) != 3 {
 		t.Fatal("a template has another form than this test knows")
 	}
 	return []ciJob{
@@ -420,10 +399,11 @@ func ciJobs(t *testing.T) []ciJob {
 			script: steps["sign-in-container"], start: inGitHub, all: true},
 		{name: "github-docker-run", user: runner, script: steps["sign-with-docker-run"], start: onGitHubRunner},
 		githubAction(t),
-		{name: "kubernetes", image: tagOf(t, pod.Image), user: user{name: "pod", id: "10001:0", readOnly: true}, folder: "/release",
-			env: podEnv, script: pod.Args[0], start: inPod, shards: kubernetes.Spec.Completions},
+		pod,
 		{name: "compose", image: tagOf(t, service.Image), user: user{name: "uid-1000-read-only", id: "1000:1000", readOnly: true},
 			folder: "/src", script: service.Command[2], start: inPod},
+		composeAgent(t),
+		gitlabAgent(t),
 	}
 }
 
