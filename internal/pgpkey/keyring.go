@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
@@ -59,7 +60,7 @@ func ParseAll(data []byte) ([]*Key, error) {
 		case errors.Is(err, errPrivate): // and not what the caller means to show around
 			return err
 		case err == nil:
-			keys = append(keys, key)
+			keys = withCopy(keys, key)
 		case odd == nil:
 			odd = err
 		}
@@ -90,6 +91,23 @@ func ParseAll(data []byte) ([]*Key, error) {
 		return nil, errors.New("there is no OpenPGP public key")
 	}
 	return keys, nil
+}
+
+// withCopy adds a key. Several copies of one are one key with all that they say, as for gpg: what one says of a revocation or an end
+// would count for nothing beside an older one.
+func withCopy(keys []*Key, key *Key) []*Key {
+	i := slices.IndexFunc(keys, func(known *Key) bool {
+		return bytes.Equal(known.entity.PrimaryKey.Fingerprint, key.entity.PrimaryKey.Fingerprint)
+	})
+	if i < 0 {
+		return append(keys, key)
+	}
+	merged, err := read(merge(keys[i].packets, key.packets))
+	if err != nil { // as each of them could be read, so can they together
+		return slices.Delete(keys, i, i+1)
+	}
+	keys[i] = merged
+	return keys
 }
 
 // maxKeyring is room for the keys of a distribution.

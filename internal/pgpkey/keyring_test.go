@@ -69,6 +69,47 @@ func TestKeysOfTheirTime(t *testing.T) {
 	}
 }
 
+// TestCopiesOfAKeyAreOneKey, with all that they say, in whatever order: an older copy does not undo a revocation, nor a new end.
+func TestCopiesOfAKeyAreOneKey(t *testing.T) {
+	home := gpgHome(t)
+	gpgWithAgent(t, home, "--quick-generate-key", "Demo", "nistp256", "cert,sign", "never")
+	var fingerprint string
+	for line := range strings.Lines(gpg(t, home, "--with-colons", "--list-keys")) {
+		if fields := strings.Split(line, ":"); fields[0] == "fpr" && fingerprint == "" {
+			fingerprint = fields[9]
+		}
+	}
+	export := func() string { return gpg(t, home, "--armor", "--export") }
+	old := export()
+	gpgWithAgent(t, home, "--quick-add-key", fingerprint, "rsa2048", "sign", "never")
+	gpgWithAgent(t, home, "--quick-add-uid", fingerprint, "Second")
+	grown := export()
+	importRevocation(t, home, fingerprint)
+	revoked := export()
+	for name, test := range map[string]struct {
+		copies  string
+		revoked bool
+		ids     int
+	}{
+		"one": {old, false, 1}, "twice the same": {grown + grown, false, 2},
+		"a newer one": {old + grown, false, 2}, "an older one": {grown + old, false, 2},
+		"revoked last": {old + revoked, true, 0}, "revoked first": {revoked + old, true, 0},
+	} {
+		keys, err := ParseAll([]byte(test.copies))
+		if err != nil || len(keys) != 1 {
+			t.Errorf("%s: %d keys, %v; want 1", name, len(keys), err)
+			continue
+		}
+		current, err := keys[0].At(time.Now())
+		if ended, ok := errors.AsType[*EndedError](err); test.revoked && (!ok || !ended.Revoked) || !test.revoked && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (len(current.ids) != test.ids || len(current.KeyIDs()) != test.ids) { // a subkey came with the second
+			t.Errorf("%s: user ids %q, keys %q; want %d of each", name, current.ids, current.KeyIDs(), test.ids)
+		}
+	}
+}
+
 // importRevocation revokes a key with the certificate that gpg made along with it.
 func importRevocation(t *testing.T, home, fingerprint string) {
 	t.Helper()

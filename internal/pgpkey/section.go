@@ -1,6 +1,7 @@
 package pgpkey
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -20,9 +21,11 @@ type section struct {
 }
 
 // sections groups the packets: what is no signature begins a section.
-func (k *Key) sections() []section {
+func (k *Key) sections() []section { return sectionsOf(k.packets) }
+
+func sectionsOf(packets []*packet.OpaquePacket) []section {
 	var all []section
-	for _, p := range k.packets {
+	for _, p := range packets {
 		if p.Tag != tagSignature || len(all) == 0 {
 			all = append(all, section{head: p})
 			continue
@@ -31,6 +34,36 @@ func (k *Key) sections() []section {
 		last.rest = append(last.rest, p)
 	}
 	return all
+}
+
+// merge adds to the packets of a key what another copy of it has more: to the same user ids and subkeys, and those that are new.
+func merge(key, other []*packet.OpaquePacket) []*packet.OpaquePacket {
+	all := sectionsOf(key)
+	for _, s := range sectionsOf(other) {
+		i := slices.IndexFunc(all, func(known section) bool { return samePacket(known.head, s.head) })
+		if i < 0 {
+			all = append(all, s)
+			continue
+		}
+		for _, p := range s.rest {
+			if !slices.ContainsFunc(all[i].rest, func(known *packet.OpaquePacket) bool { return samePacket(known, p) }) {
+				all[i].rest = append(all[i].rest, p)
+			}
+		}
+	}
+	var merged, subkeys []*packet.OpaquePacket
+	for _, s := range all {
+		part := &merged // user ids go before subkeys
+		if s.head.Tag == tagPublicSubkey {
+			part = &subkeys
+		}
+		*part = append(append(*part, s.head), s.rest...)
+	}
+	return append(merged, subkeys...)
+}
+
+func samePacket(a, b *packet.OpaquePacket) bool {
+	return a.Tag == b.Tag && bytes.Equal(a.Contents, b.Contents)
 }
 
 // id is empty for what is no user id.
