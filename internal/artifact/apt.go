@@ -66,7 +66,7 @@ func hasField(head []byte, fields ...string) bool {
 // signAptRelease makes both signatures that clients look for (apt-secure(8)). SHA-512, since
 // apt refuses SHA-1 whatever the key prefers.
 func (s *Signer) signAptRelease(ctx context.Context, file, dir string) ([]Output, error) {
-	if err := checkAptRelease(file); err != nil { // before a signature is asked for
+	if err := checkAptRelease(ctx, file); err != nil { // before a signature is asked for
 		return nil, err
 	}
 	inline, err := s.gpg(ctx, file, dir, "InRelease", "--digest-algo", "SHA512", "--clear-sign")
@@ -110,9 +110,9 @@ func (v verification) verifyAptRelease(ctx context.Context, file, dir string) er
 		if err := v.verifyClearSigned(ctx, message); err != nil {
 			return err
 		}
-		return checkReleaseFiles(string(message.Plaintext), filepath.Dir(file))
+		return checkReleaseFiles(ctx, string(message.Plaintext), filepath.Dir(file))
 	}
-	release, err := os.ReadFile(file)
+	release, err := readIndex(file)
 	if err != nil {
 		return err
 	}
@@ -132,13 +132,13 @@ func (v verification) verifyAptRelease(ctx context.Context, file, dir string) er
 	if err := v.verifyClearSigned(ctx, message); err != nil {
 		return fmt.Errorf("InRelease: %w", err)
 	}
-	return checkAptRelease(file)
+	return checkAptRelease(ctx, file)
 }
 
 // readInRelease takes a clear-signed file that is nothing but a Release and its signature: a client
 // may read more of it than gpgv does.
 func readInRelease(path string) (*clearsign.Block, error) {
-	data, err := os.ReadFile(path)
+	data, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}
@@ -150,17 +150,17 @@ func readInRelease(path string) (*clearsign.Block, error) {
 }
 
 // checkAptRelease checks the files that a Release lists.
-func checkAptRelease(path string) error {
-	data, err := os.ReadFile(path)
+func checkAptRelease(ctx context.Context, path string) error {
+	data, err := readIndex(path)
 	if err != nil {
 		return err
 	}
-	return checkReleaseFiles(string(data), filepath.Dir(path))
+	return checkReleaseFiles(ctx, string(data), filepath.Dir(path))
 }
 
 // checkReleaseFiles checks each file that a Release lists with the strongest of its digests. As apt reads it, a file may be there
 // in one compression only; it must be there in one (Debian wiki, "RepositoryFormat").
-func checkReleaseFiles(release, folder string) error {
+func checkReleaseFiles(ctx context.Context, release, folder string) error {
 	list, err := parseRelease(release)
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func checkReleaseFiles(release, folder string) error {
 	defer root.Close()
 	present, absent := map[string]bool{}, map[string]string{}
 	for name, listed := range list {
-		err := checkListed(root, name, listed.kind, listed.sum)
+		err := checkListed(ctx, root, name, listed.kind, listed.sum)
 		stem := strings.TrimSuffix(name, compression(name))
 		switch {
 		case errors.Is(err, os.ErrNotExist):

@@ -72,7 +72,7 @@ type upload struct {
 // readUpload reads a control file strictly: nothing is outside of the signature, and there is nothing
 // that two readers could take for two things.
 func readUpload(path string) (*upload, error) {
-	data, err := os.ReadFile(path)
+	data, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}

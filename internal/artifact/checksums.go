@@ -70,7 +70,7 @@ func checksumList(path string) (*listing, error) {
 	if !list {
 		return nil, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (s *Signer) signCMS(ctx context.Context, file, dir string) ([]Output, error
 // their certificates alone.
 func (v verification) verifyCMS(ctx context.Context, file, dir string) error {
 	signature := filepath.Join(dir, filepath.Base(file)+".p7s")
-	data, err := os.ReadFile(signature)
+	data, err := readIndex(signature)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func (v *Verifier) existing(ctx context.Context, kind Kind, file, dir string) ([
 func besideSigners(kind Kind, file, dir string) ([]signer, error) {
 	var found []signer
 	for _, name := range SignatureNames(kind, file) {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := readIndex(filepath.Join(dir, name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
@@ -126,16 +126,36 @@ func besideSigners(kind Kind, file, dir string) ([]signer, error) {
 	return found, nil
 }
 
-// openPGPFileSigners are those of a signature of its own or of a text with one around it.
+// openPGPFileSigners are those of signatures of their own, one behind the other, or of a text with one around it.
 func openPGPFileSigners(data []byte) []signer {
-	if block, _ := clearsign.Decode(data); block != nil {
-		return openPGPSigners(block.ArmoredSignature.Body)
+	begin := []byte("-----BEGIN PGP ")
+	var found []signer
+	for {
+		at := bytes.Index(data, begin)
+		if at < 0 {
+			at = len(data)
+		}
+		if outside := data[:at]; found == nil && at == len(data) || bytes.IndexFunc(outside, beyondASCII) >= 0 {
+			found = append(found, openPGPSigners(bytes.NewReader(outside))...) // as every packet begins beyond ASCII
+		}
+		if data = data[at:]; len(data) == 0 {
+			return found
+		}
+		if block, rest := clearsign.Decode(data); block != nil && bytes.HasPrefix(data, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
+			found, data = append(found, openPGPSigners(block.ArmoredSignature.Body)...), rest
+			continue
+		}
+		block, err := armor.Decode(bytes.NewReader(data))
+		if err != nil {
+			return append(found, unknownSigner)
+		}
+		found = append(found, openPGPSigners(block.Body)...)
+		_, data, _ = bytes.Cut(data, []byte("\n-----END PGP "))
+		_, data, _ = bytes.Cut(data, []byte("\n"))
 	}
-	if block, err := armor.Decode(bytes.NewReader(data)); err == nil {
-		return openPGPSigners(block.Body)
-	}
-	return openPGPSigners(bytes.NewReader(data))
 }
+
+func beyondASCII(r rune) bool { return r > 0x7f } // also where it is no UTF-8
 
 // oidNestedSignature is the attribute in which Authenticode has further signatures.
 const oidNestedSignature = "1.3.6.1.4.1.311.2.4.1"

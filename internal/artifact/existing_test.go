@@ -81,6 +81,57 @@ func TestOthersOpenPGPSignaturesAreKept(t *testing.T) {
 	}
 }
 
+// TestOthersSignaturesAreKeptInWhateverForm they stand beside one of ours that is to be made anew: a second armored block, packets
+// before the armor, and packets that only other software can read.
+func TestOthersSignaturesAreKeptInWhateverForm(t *testing.T) {
+	t.Parallel()
+	ours, other := softKey(t, "ours"), softKey(t, "other")
+	file := textFile(t, "app.tar.gz", "before\n")
+	signature := func(key *OpenPGP, form string) string {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "signature")
+		shell(t, "", "gpg", "--homedir", key.Home, "--batch", form, "--output", path, "--detach-sign", file)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	const version3 = "\xc2\x04\x03\x05\x00\x00" // the head of a signature packet of PGP 2
+	armored, binary := signature(ours, "--armor"), signature(ours, "--no-armor")
+	write(t, file, "after\n")
+	for name, test := range map[string]struct {
+		content string
+		want    string // whose it is; empty: ours alone, which is made anew
+	}{
+		"ours":                   {armored, ""},
+		"ours with a comment":    {"by the release team\n\n" + armored + "\n", ""},
+		"ours, binary":           {binary, ""},
+		"armored behind ours":    {armored + signature(other, "--armor"), other.Fingerprint},
+		"binary before ours":     {signature(other, "--no-armor") + "\n" + armored, other.Fingerprint},
+		"binary behind ours":     {armored + signature(other, "--no-armor"), other.Fingerprint},
+		"unreadable behind ours": {binary + version3, "an unknown key"},
+		"unreadable before ours": {version3 + binary, "an unknown key"},
+		"cut behind ours":        {armored + signature(other, "--armor")[:200], "an unknown key"},
+	} {
+		write(t, file+".asc", test.content)
+		result := (&Batch{Hands: []*Hand{hand(ours)}}).Run(deadline(t), []Job{{file, Plain}})[0]
+		if test.want == "" {
+			if result.Status != Signed {
+				t.Errorf("%s: %s, %v", name, result.Status, result.Err)
+			}
+			continue
+		}
+		data, err := os.ReadFile(file + ".asc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, refused := errors.AsType[*OthersError](result.Err); !refused || !strings.Contains(result.Err.Error(), test.want) || string(data) != test.content {
+			t.Errorf("%s: %s, %v; changed: %v", name, result.Status, result.Err, string(data) != test.content)
+		}
+	}
+}
+
 // TestOneOfTwoSignatureFilesOfAnotherIsKept: the other of the two is not there, which is not the same as unsigned.
 func TestOneOfTwoSignatureFilesOfAnotherIsKept(t *testing.T) {
 	ours, other := softKey(t, "ours"), softKey(t, "other")

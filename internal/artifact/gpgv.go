@@ -50,8 +50,15 @@ func (v verification) gpgv(ctx context.Context, signatures []openPGPSignature, f
 	if err := os.WriteFile(path, ours.Bytes(), 0o600); err != nil {
 		return err
 	}
-	_, err = run(ctx, v.environment(), "", "gpgv", "--keyring", keyring, path, file)
-	return err
+	if _, err = run(ctx, v.environment(), "", "gpgv", "--keyring", keyring, path, file); err != nil {
+		return err
+	}
+	for _, other := range others {
+		if v.AlsoSigned != nil {
+			v.AlsoSigned(other.name)
+		}
+	}
+	return nil
 }
 
 // openPGPSignature is a signature packet, understood and as it was read.
@@ -73,7 +80,7 @@ func (s openPGPSignature) signer() signer {
 // verifyDetachedFile checks a file with detached signatures of another file, as octets. Those of text
 // leave open how its lines end (RFC 9580, section 5.2.1), and a script means another thing then.
 func (v verification) verifyDetachedFile(ctx context.Context, path, file string) error {
-	data, err := os.ReadFile(path)
+	data, err := readIndex(path)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,45 @@ func TestSignatureOfADayToCome(t *testing.T) {
 	}
 }
 
+// TestWhoElseSignedIsTold beside a verified signature, for each form that gpgv judges.
+func TestWhoElseSignedIsTold(t *testing.T) {
+	t.Parallel()
+	need(t, "gpg", "gpgv")
+	ours, other := softKey(t, "ours"), softKey(t, "other")
+	shell(t, "", "gpg", "--homedir", ours.Home, "--batch", "--import", other.PublicKey)
+	secret := textFile(t, "secret", "")
+	shell(t, "", "gpg", "--homedir", other.Home, "--batch", "--yes", "--pinentry-mode", "loopback", "--passphrase", "",
+		"--output", secret, "--export-secret-keys")
+	shell(t, "", "gpg", "--homedir", ours.Home, "--batch", "--import", secret)
+	for command, made := range map[string]struct {
+		kind Kind
+		file string
+		name string
+	}{
+		"--detach-sign": {Plain, textFile(t, "app.tar.gz", "content"), "app.tar.gz.asc"},
+		"--clear-sign":  {AptRelease, aptRelease(t, "Suite: stable\n"), "InRelease"},
+	} {
+		dir := filepath.Dir(made.file)
+		for _, signers := range [][]*OpenPGP{{ours}, {ours, other}, {other, ours}} {
+			args := []string{"--homedir", ours.Home, "--batch", "--yes", "--output", filepath.Join(dir, made.name)}
+			var want []string
+			for _, key := range signers {
+				args = append(args, "--local-user", key.Fingerprint)
+				if key == other {
+					want = []string{"the key " + other.Fingerprint}
+				}
+			}
+			shell(t, dir, "gpg", append(args, command, made.file)...)
+			var got []string
+			verifier := &Verifier{PublicKey: ours.PublicKey, Environ: os.Environ(), InReleaseAlone: true}
+			verifier.AlsoSigned = func(signer string) { got = append(got, signer) }
+			if err := verifier.Verify(deadline(t), made.kind, made.file, dir); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s by %d: %v, also by %q, want %q", made.name, len(signers), err, got, want)
+			}
+		}
+	}
+}
+
 // TestRPMSignatureOfADayToCome: rpmkeys takes it as gpgv does.
 func TestRPMSignatureOfADayToCome(t *testing.T) {
 	t.Parallel()

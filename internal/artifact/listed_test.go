@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -111,7 +113,7 @@ func TestAptReleaseIsTrueOfItsFiles(t *testing.T) {
 			}
 			write(t, filepath.Join(filepath.Dir(file), "main", "Packages"), "packages")
 			write(t, filepath.Join(filepath.Dir(file), "main", "Packages.gz"), "gz")
-			err := checkAptRelease(file)
+			err := checkAptRelease(deadline(t), file)
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("checkAptRelease = %v; want %q", err, test.want)
 			}
@@ -182,4 +184,66 @@ func aptRelease(t *testing.T, fields string) string {
 	file := textFile(t, "Release", fmt.Sprintf("%sSHA256:\n %x 8 Packages\n", fields, sha256.Sum256([]byte("packages"))))
 	write(t, filepath.Join(filepath.Dir(file), "Packages"), "packages")
 	return file
+}
+
+// TestNothingWaitsForAPipe, nor fills the memory: lists, what they list, and signatures are files of a size that one has.
+func TestNothingWaitsForAPipe(t *testing.T) {
+	t.Parallel()
+	key := softKey(t, "ours")
+	const huge, pipe = "is longer than", "is not a regular file"
+	for name, test := range map[string]struct {
+		kind   Kind
+		make   func(t *testing.T) string
+		bad    string // from the file's folder
+		signed bool
+		wants  []string
+	}{
+		"a signature":             {Plain, func(t *testing.T) string { return textFile(t, "app.tar.gz", "content\n") }, "app.tar.gz.asc", false, []string{pipe, huge}},
+		"InRelease":               {AptRelease, func(t *testing.T) string { return aptRelease(t, "Suite: stable\n") }, "InRelease", false, []string{pipe, huge}},
+		"what a Release lists":    {AptRelease, func(t *testing.T) string { return aptRelease(t, "Suite: stable\n") }, "Packages", true, []string{pipe}},
+		"what a repomd.xml lists": {YumIndex, yumIndex, "primary.xml", true, []string{pipe}},
+	} {
+		for _, want := range test.wants {
+			t.Run(name+" "+want, func(t *testing.T) {
+				file := test.make(t)
+				dir := filepath.Dir(file)
+				if test.signed {
+					outputs, err := (&Signer{OpenPGP: key, Environ: os.Environ()}).Sign(deadline(t), test.kind, file, t.TempDir())
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, output := range outputs {
+						if err := os.Rename(output.Path, filepath.Join(dir, output.Name)); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				bad := filepath.Join(dir, test.bad)
+				if test.signed {
+					remove(t, bad)
+				}
+				if want == pipe {
+					if err := syscall.Mkfifo(bad, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					write(t, bad, "")
+					if err := os.Truncate(bad, mostIndex+1); err != nil {
+						t.Fatal(err)
+					}
+				}
+				verified := make(chan error, 1)
+				go func() {
+					verifier := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ(), InReleaseAlone: true}
+					verified <- verifier.Verify(context.Background(), test.kind, file, dir)
+				}()
+				select {
+				case err := <-verified:
+					wantText(t, err, want)
+				case <-deadline(t).Done():
+					t.Fatal("it waits for somebody who writes to the pipe")
+				}
+			})
+		}
+	}
 }

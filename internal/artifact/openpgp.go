@@ -117,27 +117,32 @@ func (v verification) keyring() (string, error) {
 // Nothing is verified.
 func openPGPSigners(signatures io.Reader) []signer {
 	var found []signer
-	for reader := packet.NewReader(signatures); ; {
-		p, err := reader.Next()
+	for reader := packet.NewOpaqueReader(signatures); ; {
+		raw, err := reader.Next()
+		if errors.Is(err, io.EOF) && len(found) > 0 {
+			return found
+		}
 		if err != nil {
-			break
+			return append(found, unknownSigner)
 		}
-		if s, ok := p.(*packet.Signature); ok {
-			found = append(found, openPGPSignature{Signature: s}.signer())
+		understood, err := raw.Parse()
+		if signature, ok := understood.(*packet.Signature); ok && err == nil {
+			found = append(found, openPGPSignature{Signature: signature}.signer())
+		} else {
+			found = append(found, unknownSigner)
 		}
 	}
-	if len(found) == 0 {
-		return []signer{{name: "an unknown key"}}
-	}
-	return found
 }
+
+// unknownSigner stands for whatever cannot be read: it may be of anybody, and nobody may lose it for that.
+var unknownSigner = signer{name: "an unknown key"}
 
 // keySigner is the owner of a key, named by hex digits in upper case.
 func keySigner(id string) signer { return signer{name: "the key " + id, keyID: id} }
 
 // fileSigners are those of a file with a signature.
 func fileSigners(path string) ([]signer, error) {
-	data, err := os.ReadFile(path)
+	data, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}

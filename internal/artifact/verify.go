@@ -27,6 +27,10 @@ type Verifier struct {
 	Limit        time.Duration // how long the tools may take for one file; 0: as long as they want
 	Lists        Lists
 
+	// AlsoSigned takes whom each further signature beside a verified one claims to be of, where gpgv judges; may be nil. Nothing of
+	// it is verified, and a file with two signatures may name the same twice.
+	AlsoSigned func(signer string)
+
 	InReleaseAlone bool // a Release without Release.gpg is judged by its InRelease: repositories may have no other signature
 }
 

@@ -22,7 +22,7 @@ var yumIndexFormat = format{
 	beside: armorBeside,
 	match:  func(c *candidate) bool { return c.name == "repomd.xml" && isYumIndex(c.head) },
 	sign: func(s *Signer, ctx context.Context, file, dir string) ([]Output, error) {
-		if err := checkYumIndex(file); err != nil { // before a signature is asked for
+		if err := checkYumIndex(ctx, file); err != nil { // before a signature is asked for
 			return nil, err
 		}
 		return s.signDetached(ctx, file, dir)
@@ -32,7 +32,7 @@ var yumIndexFormat = format{
 		if err := v.verifyDetached(ctx, file, dir); err != nil {
 			return err
 		}
-		return checkYumIndex(file)
+		return checkYumIndex(ctx, file)
 	},
 }
 
@@ -63,8 +63,8 @@ type repomd struct {
 }
 
 // checkYumIndex checks that every file of the list is there, with its digest.
-func checkYumIndex(path string) error {
-	data, err := os.ReadFile(path)
+func checkYumIndex(ctx context.Context, path string) error {
+	data, err := readIndex(path)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func checkYumIndex(path string) error {
 	}
 	defer root.Close()
 	for _, entry := range index.Data {
-		if err := checkListed(root, entry.Location.Href, entry.Checksum.Type, strings.TrimSpace(entry.Checksum.Sum)); err != nil {
+		if err := checkListed(ctx, root, entry.Location.Href, entry.Checksum.Type, strings.TrimSpace(entry.Checksum.Sum)); err != nil {
 			return err
 		}
 	}
