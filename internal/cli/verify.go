@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -195,12 +196,13 @@ type verifyDocument struct {
 
 // verified is one file's row, and its part of the document.
 type verified struct {
-	File     string        `json:"file"`
-	Kind     artifact.Kind `json:"kind,omitempty"` // empty where it is not known
-	Verified bool          `json:"verified"`
-	SignedBy string        `json:"signed_by,omitempty"` // where nobody was named
-	Notes    []string      `json:"notes,omitempty"`     // what "verified" does not say of this file
-	Error    string        `json:"error,omitempty"`
+	File         string        `json:"file"`
+	Kind         artifact.Kind `json:"kind,omitempty"` // empty where it is not known
+	Verified     bool          `json:"verified"`
+	SignedBy     string        `json:"signed_by,omitempty"`      // where nobody was named
+	AlsoSignedBy string        `json:"also_signed_by,omitempty"` // what further signatures claim
+	Notes        []string      `json:"notes,omitempty"`          // what "verified" does not say of this file
+	Error        string        `json:"error,omitempty"`
 }
 
 func (d *verifyDocument) end(err error, a *app) {
@@ -254,6 +256,12 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, args []string, 
 	for _, job := range jobs {
 		var notes []string
 		v.Lists.Note = func(text string) { notes = append(notes, text) }
+		var others []string
+		v.AlsoSigned = func(signer string) {
+			if !slices.Contains(others, signer) {
+				others = append(others, signer)
+			}
+		}
 		err := v.Verify(ctx, job.Kind, job.File, folderOf(job.File))
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -261,9 +269,9 @@ func (a *app) verifyFiles(ctx context.Context, r *verifyRequest, args []string, 
 		if err == nil && !job.Kind.UsesOpenPGP() && !r.checksRevocation() {
 			notes = append(notes, "revocation not checked")
 		}
-		row := verified{File: a.display(job.File), Kind: job.Kind, Verified: err == nil, Notes: notes}
+		row := verified{File: a.display(job.File), Kind: job.Kind, Verified: err == nil, AlsoSignedBy: strings.Join(others, " and "), Notes: notes}
 		if err != nil {
-			row.Error = err.Error()
+			row.Error, row.AlsoSignedBy = err.Error(), ""
 			if other, ok := errors.AsType[*artifact.NotComparedError](err); ok {
 				row.SignedBy = other.Signers
 			}
@@ -304,8 +312,14 @@ func (a *app) showVerified(results []verified) {
 			word, paint = r.Error, red
 		case !r.Verified:
 			word, paint = "FAILED: "+strings.ReplaceAll(r.Error, "\n", "; "), red
-		case len(r.Notes) > 0:
-			word += " (" + strings.Join(r.Notes, "; ") + ")"
+		default:
+			notes := r.Notes
+			if r.AlsoSignedBy != "" {
+				notes = append([]string{"also signed by " + r.AlsoSignedBy + ", not checked"}, notes...)
+			}
+			if len(notes) > 0 {
+				word += " (" + strings.Join(notes, "; ") + ")"
+			}
 		}
 		rows = append(rows, []string{r.File, string(r.Kind), word})
 		colours = append(colours, paint)
