@@ -42,7 +42,7 @@ func (v verification) gpgv(ctx context.Context, signatures []openPGPSignature, f
 	if ours.Len() == 0 {
 		return fmt.Errorf("signed by %s, and not by a key that was named", signerNames(others))
 	}
-	keyring, err := v.keyring()
+	keyring, err := v.keyring(keys)
 	if err != nil {
 		return err
 	}

@@ -96,11 +96,7 @@ func (v *Verifier) keys() ([]*pgpkey.Key, error) {
 }
 
 // keyring writes the keys as gpgv reads them.
-func (v verification) keyring() (string, error) {
-	keys, err := v.keys()
-	if err != nil {
-		return "", err
-	}
+func (v verification) keyring(keys []*pgpkey.Key) (string, error) {
 	var ring []byte
 	for _, key := range keys {
 		data, err := key.Binary()
