@@ -32,6 +32,10 @@ type Fault struct {
 	MS int `json:"ms,omitempty"`
 	// Count is how often the fault is used: 0 means once, -1 until it is cleared.
 	Count int `json:"count,omitempty"`
+	// Every passes by all that it matches but each request of this number: with 50 the 50th, the 100th …; 0 and 1: none.
+	Every int `json:"every,omitempty"`
+
+	passed int // by Every, since it was used
 }
 
 // HeaderValue is text which JSON may also give as a number.
@@ -91,6 +95,8 @@ func (f *Fault) check() error {
 		return fmt.Errorf("status %d: want 200 to 599", f.Status)
 	case f.Count < -1:
 		return fmt.Errorf("count %d: want -1 or more", f.Count)
+	case f.Every < 0:
+		return fmt.Errorf("every %d: want 0 or more", f.Every)
 	}
 	return nil
 }
@@ -135,6 +141,11 @@ func (l *faultList) take(route string) *Fault {
 		if f.Route != "any" && f.Route != route || f.needsSignature() && !signs(route) {
 			continue
 		}
+		if f.passed+1 < f.Every {
+			l.list[i].passed++
+			continue
+		}
+		l.list[i].passed = 0
 		if f.Count > 0 {
 			l.list[i].Count--
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +56,31 @@ func TestFaultStatusWithRetryAfter(t *testing.T) {
 	}
 	if answer, _, err := x.ask(t); err != nil || answer.StatusCode != 200 {
 		t.Errorf("a fault with count 2 is still there for the third request: %v, %v", answer, err)
+	}
+}
+
+func TestFaultsOfEachSoManyRequestsComeInTurn(t *testing.T) {
+	s := start(t, fastConfig())
+	x := first(t, s)
+	if err := s.SetFaults([]mockapi.Fault{
+		{Route: "policies", Kind: "status", Status: 503, Every: 3, Count: -1},
+		{Route: "policies", Kind: "status", Status: 429, Every: 2, Count: 1},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var got []int
+	for range 9 {
+		answer, _, err := x.ask(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, answer.StatusCode)
+	}
+	if want := []int{200, 429, 503, 200, 200, 503, 200, 200, 503}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if err := s.SetFaults([]mockapi.Fault{{Route: "policies", Kind: "status", Every: -1}}); err == nil {
+		t.Error("every -1 is accepted")
 	}
 }
 
