@@ -28,6 +28,7 @@ type agentFlags struct {
 	keys          []string
 	maxSignatures int
 	events        string
+	keep          bool // events, for a manifest: what serves for months keeps none
 }
 
 func (f *agentFlags) add(a *app, cmd *cobra.Command) {
@@ -101,7 +102,7 @@ func (a *app) startAgent(ctx context.Context, f *agentFlags, place func() (*agen
 	if err != nil {
 		return nil, err
 	}
-	events, err := a.openEvents(f.events)
+	events, err := a.openEvents(f.events, f.keep)
 	if err != nil {
 		return nil, err
 	}
@@ -226,34 +227,37 @@ func (a *app) toolConsole(stderr *os.File) *slog.Logger {
 // consoleLimit is how long a record waits for a console that nobody reads.
 const consoleLimit = 2 * time.Second
 
-// eventLog keeps what was signed, and writes it as it comes where that is wanted.
+// eventLog keeps what was signed, or writes it as it comes, where that is wanted.
 type eventLog struct {
 	to     io.Writer // nil: nowhere
 	closer io.Closer
+	keep   bool
 
 	mu   sync.Mutex
 	list []event.Event
 	err  error // of the first write that failed
 }
 
-func (a *app) openEvents(name string) (*eventLog, error) {
+func (a *app) openEvents(name string, keep bool) (*eventLog, error) {
 	switch name {
 	case "":
-		return &eventLog{}, nil
+		return &eventLog{keep: keep}, nil
 	case "-":
-		return &eventLog{to: a.ui.stdout}, nil
+		return &eventLog{to: a.ui.stdout, keep: keep}, nil
 	}
 	f, err := os.OpenFile(a.absolute(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("--events: %w", err)
 	}
-	return &eventLog{to: f, closer: f}, nil
+	return &eventLog{to: f, closer: f, keep: keep}, nil
 }
 
 func (l *eventLog) add(e event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = append(l.list, e)
+	if l.keep {
+		l.list = append(l.list, e)
+	}
 	if l.to == nil {
 		return
 	}

@@ -88,6 +88,7 @@ func (a *app) runJob(ctx context.Context, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	f.agent.keep = f.manifest != ""
 	job, err := a.startAgent(ctx, &f.agent, agent.ListenPrivate)
 	if err != nil {
 		return err

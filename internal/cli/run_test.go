@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"signkit/internal/event"
 	"signkit/internal/version"
 	"signkit/pkcs11/wire"
 )
@@ -280,4 +281,32 @@ func notEmpty(path string) error {
 		err = errors.New(path + " is empty")
 	}
 	return err
+}
+
+// TestAnAgentWritesItsEventsAndKeepsNone: it may serve for months.
+func TestAnAgentWritesItsEventsAndKeepsNone(t *testing.T) {
+	t.Parallel()
+	for _, keep := range []bool{false, true} {
+		var written bytes.Buffer
+		log, err := (&app{ui: &ui{stdout: &written}}).openEvents("-", keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			log.add(event.Event{Key: "demo/p-256"})
+		}
+		if err := log.close(); err != nil {
+			t.Error(err)
+		}
+		if lines := strings.Count(written.String(), "\n"); lines != 3 {
+			t.Errorf("keep %v: %d lines were written, want 3", keep, lines)
+		}
+		want := 0
+		if keep {
+			want = 3
+		}
+		if kept := len(log.events()); kept != want {
+			t.Errorf("keep %v: %d events are kept, want %d", keep, kept, want)
+		}
+	}
 }
