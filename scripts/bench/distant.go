@@ -40,7 +40,7 @@ func distant(b *bench) ([]row, error) {
 		return nil, err
 	}
 	ours, other, err := b.alternate(
-		func(into samples) error { return b.signWhole(into, env, b.module) },
+		func(into samples) error { return b.signWhole(into, env, b.module, keyRSA, b.small()) },
 		func(into samples) error {
 			begin := time.Now()
 			_, requests := b.output(env, self, rawClientCommand, keyRSA)

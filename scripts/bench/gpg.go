@@ -21,24 +21,26 @@ const (
 	gpgBatch   = 64
 )
 
-// The three sides of group gpg, and what all of them have in common. The first two have the
-// same key of the service. The last two have keys that gpg-agent keeps itself: one like the
+// The sides of group gpg. The first three have the same key of the service, the bridge also with an
+// agent in between. The last two have keys that gpg-agent keeps itself: one like the
 // service's, and one that signs in next to no time, so that what is left is gpg and gpg-agent.
 const (
 	bridge = iota
+	agentBridge
 	pkcs11Daemon
 	softKey
 	gpgAlone
 	gpgSides
 )
 
-var gpgNames = [gpgSides]string{"signkit-scdaemon", "gnupg-pkcs11-scd", "soft key in gpg-agent", "gpg alone"}
+var gpgNames = [gpgSides]string{"signkit-scdaemon", "signkit-scdaemon, agent", "gnupg-pkcs11-scd", "soft key in gpg-agent", "gpg alone"}
 
 // gpgRun is one way to make many signatures, with the targets for it.
 type gpgRun struct {
 	workers int // gpg processes at the same time
 	delay   int // of the service, in milliseconds
 	most    float64
+	agent   float64 // so many times gnupg-pkcs11-scd with an agent; 0: without that side
 }
 
 // wholeGPG: gpg --detach-sign, whole processes, through our bridge, through gnupg-pkcs11-scd
@@ -53,7 +55,7 @@ func wholeGPG(b *bench) ([]row, error) {
 	for _, run := range []gpgRun{
 		{workers: 1},
 		{workers: 1, delay: 100},
-		{workers: 16},
+		{workers: 16, agent: 0.7},
 		{workers: 16, delay: 100},
 		{workers: 32, delay: 100, most: 15},
 	} {
@@ -70,7 +72,8 @@ func wholeGPG(b *bench) ([]row, error) {
 type gpgHome struct {
 	dir    string
 	env    []string
-	times  []float64 // of the present run, milliseconds for each signature
+	agent  *agentSide // nil: it signs without one
+	times  []float64  // of the present run, milliseconds for each signature
 	failed int
 	count  atomic.Int64 // files signed
 }
@@ -88,14 +91,15 @@ func (homes *gpgHomes) measure(b *bench, run gpgRun) ([]row, error) {
 	if run.workers == 1 {
 		rounds, count = gpgSingles, 1
 	}
-	for _, home := range homes {
+	taking := slices.DeleteFunc(slices.Clone(homes[:]), func(h *gpgHome) bool { return h.agent != nil && run.agent == 0 })
+	for _, home := range taking {
 		home.sign(b, run.workers, run.workers) // fills caches
 		home.times, home.failed = nil, 0
 	}
 	b.service.ClearRequests()
 	for round := range rounds {
-		for i := range homes { // who begins changes: whoever follows finds the machine warm
-			home := homes[(i+round)%gpgSides]
+		for i := range taking { // who begins changes: whoever follows finds the machine warm
+			home := taking[(i+round)%len(taking)]
 			begin := time.Now()
 			errs := home.sign(b, run.workers, count)
 			home.times = append(home.times, milliseconds(begin)/float64(count))
@@ -110,7 +114,7 @@ func (homes *gpgHomes) measure(b *bench, run gpgRun) ([]row, error) {
 	}
 	total := rounds * count
 	// A signature that the service did not make would be no measurement.
-	asked, wanted := len(b.service.Requests()), 2*total-homes[pkcs11Daemon].failed
+	asked, wanted := len(b.service.Requests()), (len(taking)-2)*total-homes[pkcs11Daemon].failed
 	if asked < wanted {
 		return nil, fmt.Errorf("the service was asked %d times for %d signatures", asked, wanted)
 	}
@@ -150,6 +154,11 @@ func (homes *gpgHomes) rows(run gpgRun, total int, service float64) []row {
 		r := compare(name+", each", "ms", against, ours, other).atMost(run.most)
 		rows = append(rows, r.limitedBy(fmt.Sprintf("gpg and gpg-agent alone need %.1f ms for each with as many at a time, and at most 16 requests "+
 			"of the bridge are under way (SIGNKIT_MAX_PARALLEL): %.1f ms for each is the least with the delay", homes.alone(), float64(run.delay)/16)))
+	}
+	if run.agent > 0 {
+		ours := homes[agentBridge].times
+		r := compare("agent: "+name, "ms", against, ours, other).ratio(run.agent)
+		rows = append(rows, r.limitedBy(homes.limit(r, service)), compare("the same", "ms", gpgNames[gpgAlone], ours, homes[gpgAlone].times))
 	}
 	return append(rows, compare(name, "ms", gpgNames[softKey], ours, soft))
 }

@@ -36,6 +36,14 @@ func (b *bench) gpgHomes() (*gpgHomes, error) {
 			_, err := b.output(b.env, signkit, "gpg", "init", "--homedir", h.dir, "--public-key", public, keyRSA)
 			return err
 		},
+		agentBridge: func(h *gpgHome) (err error) {
+			if h.agent, err = b.startAgent(b.env, keyRSA); err != nil {
+				return err
+			}
+			h.env = append(h.agent.env, "GNUPGHOME="+h.dir)
+			_, err = b.output(h.env, signkit, "gpg", "init", "--homedir", h.dir, "--public-key", public, keyRSA)
+			return err
+		},
 		pkcs11Daemon: func(h *gpgHome) error { return b.preparePKCS11Daemon(h, public) },
 		softKey:      func(h *gpgHome) error { return b.prepareSoftKey(h, "rsa3072") },
 		gpgAlone:     func(h *gpgHome) error { return b.prepareSoftKey(h, "ed25519") },
@@ -101,6 +109,9 @@ func (homes *gpgHomes) end(b *bench) {
 		if home != nil {
 			_, _ = stopping.output(home.env, "gpgconf", "--kill", "all")
 			_, _ = stopping.output(home.env, "gpgconf", "--remove-socketdir")
+			if home.agent != nil {
+				_ = home.agent.end()
+			}
 		}
 	}
 }

@@ -28,6 +28,9 @@ var groups = []group{
 	{"distant", distant},
 	{"start", start},
 	{"openssl", wholeOpenSSL},
+	{"agent", throughAgent},
+	{"agent-burst", agentBurst},
+	{"agent-memory", agentMemory},
 	{"gpg", wholeGPG},
 	{"batch", wholeBatch},
 	{"parallel", parallel},
@@ -42,7 +45,7 @@ func main() {
 	build := pflag.String("build", "build", "folder of the module and its token process")
 	runs := pflag.Int("runs", 31, "measurements of each side, alternating")
 	only := pflag.String("only", "", "measure only groups that match this regular expression: "+names())
-	other := pflag.String("other-build", os.Getenv("BENCH_OTHER_BUILD"), "folder of another build of signkit, to compare with in group batch")
+	other := pflag.String("other-build", os.Getenv("BENCH_OTHER_BUILD"), "folder of another build of signkit, to compare with in groups agent and batch")
 	report := pflag.String("report", "build/reports/bench.json", "JSON file to write")
 	pflag.Parse()
 	exit(run(*build, *other, *report, *only, *runs))

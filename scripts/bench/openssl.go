@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/url"
 	"path/filepath"
 	"slices"
 	"time"
@@ -9,8 +10,8 @@ import (
 // wholeOpenSSL: a whole process that signs through libp11's engine, as a build script runs it.
 func wholeOpenSSL(b *bench) ([]row, error) {
 	ours, other, err := b.alternate(
-		func(into samples) error { return b.signWhole(into, b.env, b.module) },
-		func(into samples) error { return b.signWhole(into, b.env, b.softhsm) },
+		func(into samples) error { return b.signWhole(into, b.env, b.module, keyRSA, b.small()) },
+		func(into samples) error { return b.signWhole(into, b.env, b.softhsm, keyRSA, b.small()) },
 	)
 	if err != nil {
 		return nil, err
@@ -25,11 +26,11 @@ func wholeOpenSSL(b *bench) ([]row, error) {
 }
 
 // signWhole runs openssl once, with a key of a module.
-func (b *bench) signWhole(into samples, env []string, module string) error {
+func (b *bench) signWhole(into samples, env []string, module, key, file string) error {
 	env = append(slices.Clone(env), "PKCS11_MODULE_PATH="+module)
 	begin := time.Now()
 	_, err := b.output(env, "openssl", "dgst", "-engine", "pkcs11", "-keyform", "engine", "-sha256",
-		"-sign", "pkcs11:object=demo%2Frsa-3072;type=private;pin-value="+pin, "-out", b.small()+".sig", b.small())
+		"-sign", "pkcs11:object="+url.PathEscape(key)+";type=private;pin-value="+pin, "-out", file+".sig", file)
 	into.add("whole", milliseconds(begin))
 	return err
 }

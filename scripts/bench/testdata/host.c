@@ -7,6 +7,7 @@
  *   again                 milliseconds of one more signature
  *   stream FILE           milliseconds to read, send and sign FILE
  *   threads COUNT EACH    signatures per second of COUNT threads that make EACH
+ *   hosts COUNT           COUNT children that sign once and stay until standard input ends
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +60,12 @@ static long status(const char *name)
 	return value;
 }
 
+static void initialize(void)
+{
+	CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
+	OK(p11->C_Initialize(&arguments));
+}
+
 static void load(const char *module)
 {
 	void *library = dlopen(module, RTLD_NOW);
@@ -67,9 +75,8 @@ static void load(const char *module)
 		fprintf(stderr, "%s\n", dlerror());
 		exit(1);
 	}
-	CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
 	OK(get(&p11));
-	OK(p11->C_Initialize(&arguments));
+	initialize();
 }
 
 static CK_SESSION_HANDLE open_session(void)
@@ -154,6 +161,49 @@ static void threads(int count, long each)
 	free(list);
 }
 
+/* until_end returns when nobody can write to a pipe any more. */
+static void until_end(int pipe)
+{
+	char byte;
+	while (read(pipe, &byte, 1) > 0)
+		;
+}
+
+static void hosts(int count, const char *pin, char *name)
+{
+	int ready[2];
+	char byte = 0;
+	if (pipe(ready) != 0)
+		exit(1);
+	fflush(stdout);
+	for (int i = 0; i < count; i++) {
+		pid_t child = fork();
+		if (child < 0)
+			exit(1);
+		if (child > 0)
+			continue;
+		initialize();
+		sign(log_in(pin, name));
+		if (write(ready[1], &byte, 1) != 1)
+			_exit(1);
+		close(ready[0]);
+		close(ready[1]);
+		until_end(STDIN_FILENO);
+		OK(p11->C_Finalize(NULL));
+		_exit(0);
+	}
+	close(ready[1]);
+	int have = 0;
+	while (have < count && read(ready[0], &byte, 1) == 1)
+		have++;
+	if (have == count)
+		printf("hosts %d\n", have);
+	fflush(stdout);
+	until_end(STDIN_FILENO);
+	while (wait(NULL) > 0)
+		;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 4)
@@ -174,6 +224,8 @@ int main(int argc, char **argv)
 		sign(session);
 		printf("again %.4f\n", now() - begin);
 	}
+	if (argc == 6 && strcmp(argv[4], "hosts") == 0)
+		hosts(atoi(argv[5]), argv[2], argv[3]);
 	if (argc == 6 && strcmp(argv[4], "stream") == 0)
 		stream(session, argv[5]);
 	if (argc == 7 && strcmp(argv[4], "threads") == 0)
