@@ -52,6 +52,11 @@ images: ## every image of images/matrix.json that can be built here
 bench: ## the module beside SoftHSM2 and openssl, both sides in one run
 	$(PREPARE) --for bench -- bash -c 'scripts/build.sh && go run ./scripts/bench'
 
+# `make soak SOAK="--duration 60s --clients 16"`
+.PHONY: soak
+soak: ## an hour of many clients of one agent: nothing wrong, lost or growing
+	$(PREPARE) --for bench -- bash -c 'scripts/build.sh && go run ./scripts/soak $(SOAK)'
+
 .PHONY: dist
 dist: ## tarballs, .deb and .rpm packages for amd64 and arm64, into build/dist
 	$(PREPARE) --for build -- scripts/dist.sh
