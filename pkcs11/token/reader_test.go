@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unsafe"
 )
 
 func TestReaderReadsWhatWasWritten(t *testing.T) {
@@ -46,5 +47,12 @@ func TestReaderKeepsNoPIN(t *testing.T) {
 	}
 	if bytes.Contains(r.buffer[:], []byte("token")) || !bytes.Contains(r.buffer[:], []byte("next")) {
 		t.Errorf("the buffer holds %q", bytes.Trim(r.buffer[:], "\x00"))
+	}
+}
+
+// TestAnIdleSocketIsSmall: an agent has one for each host that is connected, as long as that lives.
+func TestAnIdleSocketIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(reader{}) + unsafe.Sizeof(socket{}); size > 1152 {
+		t.Errorf("%d bytes", size)
 	}
 }
