@@ -17,7 +17,11 @@ type Key struct {
 	*signpath.Key
 	agent            *Agent
 	certificate, gpg *download
+	shared           token.Shared
 }
+
+// Shared is what all modules that use the key see of it.
+func (k *Key) Shared() *token.Shared { return &k.shared }
 
 // download is what is fetched once, for all who ask.
 type download struct {

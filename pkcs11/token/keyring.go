@@ -108,16 +108,39 @@ func (r *keyring) add(key Key) error {
 	if slices.ContainsFunc(r.objects, func(o *object) bool { return o.key != nil && o.key.ID() == key.ID() }) {
 		return nil
 	}
-	certificate, err := r.certificate(key)
-	if err != nil {
-		return fmt.Errorf("key %s: %w", key.ID(), err)
-	}
-	list, err := keyObjects(key, certificate)
+	list, err := r.objectsOf(key)
 	if err != nil {
 		return err
 	}
 	r.append(list...)
 	return nil
+}
+
+// Shared is what the tokens of one process have of a key in common. A source that gives many tokens the same keys has one for
+// each key, which then has a method Shared.
+type Shared struct {
+	once    sync.Once
+	objects []*object
+	err     error
+}
+
+func (r *keyring) objectsOf(key Key) ([]*object, error) {
+	common, ok := key.(interface{ Shared() *Shared })
+	if !ok || key.Certificate() == nil { // it may be shown with an unsigned one here, and not elsewhere
+		certificate, err := r.certificate(key)
+		if err != nil {
+			return nil, fmt.Errorf("key %s: %w", key.ID(), err)
+		}
+		return keyObjects(key, certificate)
+	}
+	s := common.Shared()
+	s.once.Do(func() { s.objects, s.err = keyObjects(key, key.Certificate()) })
+	list := make([]*object, len(s.objects))
+	for i, o := range s.objects {
+		copied := *o // but for its attributes, which do not change
+		list[i] = &copied
+	}
+	return list, s.err
 }
 
 // certificate is what a key is shown with; nil: none.

@@ -2,10 +2,12 @@ package token
 
 import (
 	"context"
+	"reflect"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"signkit/internal/key"
 	"signkit/pkcs11/wire"
 )
 
@@ -78,5 +80,40 @@ func TestOnlyTheSettingsCredentials(t *testing.T) {
 	b.expect(t, ckrOK, wire.Login, session, ckuUser, []byte("CONFIG"))
 	if log.errors() != 2 {
 		t.Errorf("%d error records:\n%s", log.errors(), log)
+	}
+}
+
+// commonKey is a key that several tokens are given.
+type commonKey struct {
+	*fakeKey
+	shared Shared
+}
+
+func (k *commonKey) Shared() *Shared { return &k.shared }
+
+// TestTokensShareWhatTheyShowOfAKey: their handles are their own.
+func TestTokensShareWhatTheyShowOfAKey(t *testing.T) {
+	b := newBench(t)
+	for id, shared := range map[string]bool{"demo/rsa": true, "demo/gpg": false} {
+		k := &commonKey{fakeKey: b.key(id)}
+		var rings [2]*keyring
+		for i := range rings {
+			next := uint64(100 * i)
+			rings[i] = newKeyring(b.source, key.ID{}, func() uint64 { next++; return next })
+			rings[i].dummies = i == 1
+			if err := rings[i].add(k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, second := rings[0].objects[0], rings[1].objects[0]
+		if same := reflect.ValueOf(first.attributes).Pointer() == reflect.ValueOf(second.attributes).Pointer(); same != shared {
+			t.Errorf("%s: same attributes: %v, want %v", id, same, shared)
+		}
+		if first == second || first.handle != 1 || second.handle != 101 {
+			t.Errorf("%s: handles %d and %d, want 1 and 101", id, first.handle, second.handle)
+		}
+		if len(rings[1].objects) != 3 {
+			t.Errorf("%s: %d objects, want 3", id, len(rings[1].objects))
+		}
 	}
 }
