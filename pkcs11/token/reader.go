@@ -4,7 +4,7 @@ import "io"
 
 // readSize is more than nearly all messages have. Longer ones take another read; but an agent has a buffer for each of
 // thousands of hosts.
-const readSize = 960
+const readSize = 448
 
 // reader collects small messages into one read. Unlike bufio.Reader it keeps
 // nothing of what it has handed out: a PIN would stay in its buffer.

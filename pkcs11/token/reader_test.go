@@ -52,7 +52,7 @@ func TestReaderKeepsNoPIN(t *testing.T) {
 
 // TestAnIdleSocketIsSmall: an agent has one for each host that is connected, as long as that lives.
 func TestAnIdleSocketIsSmall(t *testing.T) {
-	if size := unsafe.Sizeof(reader{}) + unsafe.Sizeof(socket{}); size > 1152 {
+	if size := unsafe.Sizeof(reader{}) + unsafe.Sizeof(socket{}); size > 640 {
 		t.Errorf("%d bytes", size)
 	}
 }
