@@ -33,6 +33,7 @@ type Options struct {
 	Keys          []string         // PROJECT/POLICY; none: all that the settings allow
 	MaxSignatures int              // 0: no bound
 	AllowUIDs     []int            // users that are served besides this one
+	Patience      time.Duration    // with a greeting or a request that has begun; 0: 30 s
 	Record        event.Recorder   // gets each signature and each failure, before whoever asked; nil: nobody does
 	Now           func() time.Time // nil: time.Now
 }
@@ -54,6 +55,9 @@ type Agent struct {
 func New(o Options) *Agent {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Patience == 0 {
+		o.Patience = 30 * time.Second
 	}
 	if o.Redact == nil {
 		o.Redact = func(s string) string { return s }

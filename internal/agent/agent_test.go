@@ -655,6 +655,154 @@ func TestUsersWhoWereNotNamedAreRefused(t *testing.T) {
 	}
 }
 
+// TestToolsThatHangHoldNobodyUp: whoever has begun a greeting or a request and does not go on is let go after a time, and others
+// sign meanwhile. A module that has greeted may be silent for as long as it likes.
+func TestToolsThatHangHoldNobodyUp(t *testing.T) {
+	b := newBench(t, func(o *agent.Options) { o.Patience = 2 * time.Second })
+	key := b.key("demo/p-256")
+	request := "POST /v1/x/SigningRequests/SignHash HTTP/1.1\r\nHost: agent\r\nContent-Length: 1000\r\n\r\n{"
+	hanging := map[string]struct {
+		network string
+		says    []byte
+		stays   bool
+	}{
+		"module, no greeting":        {"unixpacket", nil, false},
+		"module, after its greeting": {"unixpacket", wire.Hello(version.Version), true},
+		"client, half a line":        {"unix", []byte("POST /v1/x/Signing"), false},
+		"client, half a header":      {"unix", []byte(request[:60]), false},
+		"client, half a body":        {"unix", []byte(request), false},
+		"client that never reads":    {"unix", bytes.Repeat([]byte("GET /agent HTTP/1.1\r\nHost: agent\r\n\r\n"), 200), true},
+	}
+	conns := map[string][]net.Conn{}
+	for name, h := range hanging {
+		path := b.path
+		if h.network == "unix" {
+			path = config.RESTSocket(path)
+		}
+		for range 8 {
+			conn, err := net.Dial(h.network, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(bound))
+			if _, err := conn.Write(h.says); err != nil && len(h.says) > 0 {
+				t.Fatalf("%s: %v", name, err)
+			}
+			conns[name] = append(conns[name], conn)
+		}
+	}
+	for i := range 8 {
+		digest := sha256.Sum256([]byte(fmt.Sprint(i)))
+		if _, err := key.SignContext(b.context(), digest[:], crypto.SHA256); err != nil {
+			t.Errorf("beside tools that hang: %v", err)
+		}
+	}
+	for name, h := range hanging {
+		for _, conn := range conns[name] {
+			if h.stays {
+				continue
+			}
+			if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, unix.ECONNRESET) {
+				t.Errorf("%s: it is not let go: %v", name, err)
+			}
+		}
+	}
+	for _, conn := range conns["module, after its greeting"] {
+		if n, err := conn.Read(make([]byte, wire.HelloSize)); n != wire.HelloSize || err != nil {
+			t.Errorf("a module that has greeted gets %d bytes, %v", n, err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a module that has greeted was let go: %d bytes, %v", n, err)
+		}
+	}
+}
+
+// TestAFolderThatIsSwappedHasNoAgent: whoever can rename the folder of the sockets gets no request: an agent is one of this user
+// or of root.
+func TestAFolderThatIsSwappedHasNoAgent(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be several users")
+	}
+	b := newBench(t, nil)
+	dir, err := os.MkdirTemp("/tmp", "sa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	folder := filepath.Join(dir, "run")
+	if err := os.Rename(filepath.Dir(b.path), folder); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, filepath.Base(b.path))
+	sign := func() error {
+		client, err := signpath.New(b.settings("SIGNKIT_AGENT="+path), signpath.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		_, err = client.Policies(b.context(), signpath.Filter{})
+		return err
+	}
+	if err := sign(); err != nil {
+		t.Fatalf("before: %v", err)
+	}
+	if err := errors.Join(os.Rename(folder, folder+".old"), os.Mkdir(folder, 0o777), os.Chmod(folder, 0o777), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	impostor := listenAs(t, 12345, config.RESTSocket(path))
+	heard := make(chan int, 1)
+	go func() {
+		conn, err := impostor.Accept()
+		if err != nil {
+			heard <- -1
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(bound))
+		n, _ := conn.Read(make([]byte, 1))
+		heard <- n
+	}()
+	if err := sign(); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
+		t.Errorf("with another user's folder in its place: %v", err)
+	}
+	if n := <-heard; n != 0 {
+		t.Errorf("another user's agent was told %d bytes", n)
+	}
+	if err := errors.Join(os.RemoveAll(folder), os.Rename(folder+".old", filepath.Dir(b.path))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listenAs listens as another user: see dialAs.
+func listenAs(t *testing.T, uid int, path string) net.Listener {
+	t.Helper()
+	type listening struct {
+		listener net.Listener
+		err      error
+	}
+	done := make(chan listening, 1)
+	go func() {
+		runtime.LockOSThread()
+		if _, _, failed := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); failed != 0 {
+			done <- listening{nil, failed}
+			return
+		}
+		listener, err := net.Listen("unix", path)
+		if err == nil {
+			err = os.Chmod(path, 0o777)
+		}
+		done <- listening{listener, err}
+	}()
+	l := <-done
+	if l.err != nil {
+		t.Fatal(l.err)
+	}
+	t.Cleanup(func() { l.listener.Close() })
+	return l.listener
+}
+
 func TestSocketsTakeNobodysPlace(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "sa")
 	if err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/pem"
@@ -30,7 +31,7 @@ const (
 func (a *Agent) serveREST(ctx context.Context, listener *net.UnixListener) error {
 	connections := &handover{conns: make(chan net.Conn), done: make(chan struct{}), address: listener.Addr()}
 	server := &http.Server{
-		Handler: a.routes(), ReadHeaderTimeout: greetingTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeaders,
+		Handler: a.routes(), ReadHeaderTimeout: a.o.Patience, IdleTimeout: idleTime, MaxHeaderBytes: maxHeaders,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return a.withCaller(ctx, conn.(*servedConn).pid)
@@ -58,7 +59,11 @@ func (a *Agent) routes() http.Handler {
 	handle := func(pattern string, answer func(*http.Request) ([]byte, error)) {
 		routes.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			a.alive()
-			body, err := answer(r)
+			err := a.receive(w, r)
+			var body []byte
+			if err == nil {
+				body, err = answer(r)
+			}
 			if err != nil {
 				a.fail(w, err)
 				return
@@ -80,6 +85,20 @@ func (a *Agent) routes() http.Handler {
 		a.fail(w, &refusal{fmt.Errorf("the agent signs, and does nothing else of what the service can do")})
 	})
 	return routes
+}
+
+// receive reads the body of a request, for which nobody else must wait: what follows is bounded by the service's limits alone.
+func (a *Agent) receive(w http.ResponseWriter, r *http.Request) error {
+	connection := http.NewResponseController(w)
+	if err := connection.SetReadDeadline(time.Now().Add(a.o.Patience)); err != nil {
+		return err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		return &refusal{fmt.Errorf("reading the request: %w", err)}
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return connection.SetReadDeadline(time.Time{})
 }
 
 // refusal is an answer of the agent's own.
@@ -177,9 +196,9 @@ func (a *Agent) gpgKey(r *http.Request) ([]byte, error) {
 }
 
 func (a *Agent) signHash(r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxRequest))
+	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return nil, &refusal{err}
+		return nil, err
 	}
 	call, err := signpath.ReadSignCall(body)
 	if err != nil {

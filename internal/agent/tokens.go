@@ -17,9 +17,6 @@ import (
 	"signkit/pkcs11/wire"
 )
 
-// greetingTime bounds the wait for a module's greeting, which follows its connection at once.
-const greetingTime = 30 * time.Second
-
 // serveTokens gives each module that connects a token of its own.
 func (a *Agent) serveTokens(ctx context.Context, listener *net.UnixListener) error {
 	return a.accept(ctx, listener, func(conn *net.UnixConn, pid int) {
@@ -75,7 +72,8 @@ func pause(ctx context.Context) {
 
 func (a *Agent) serveToken(ctx context.Context, conn *net.UnixConn, pid int) error {
 	control := token.NewControl(conn)
-	_ = conn.SetDeadline(time.Now().Add(greetingTime))
+	// A module's greeting follows its connection at once.
+	_ = conn.SetDeadline(time.Now().Add(a.o.Patience))
 	stderr, err := control.Greet(version.Version)
 	if errors.Is(err, token.ErrHostGone) {
 		return nil

@@ -310,3 +310,65 @@ func TestAnAgentWritesItsEventsAndKeepsNone(t *testing.T) {
 		}
 	}
 }
+
+// TestNoPKCS11ToolOfAJobHasTheToken: openssl and pkcs11-tool, each with a session, while they wait for what they are to sign.
+func TestNoPKCS11ToolOfAJobHasTheToken(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"openssl", "pkcs11-tool", "cc", "mkfifo"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(err)
+		}
+	}
+	if err := exec.Command("openssl", "engine", "pkcs11").Run(); err != nil {
+		t.Skip("openssl has no engine pkcs11 here (libengine-pkcs11-openssl)")
+	}
+	e := newEnding(t)
+	token := []byte(lookup(e.environ, "SIGNPATH_API_TOKEN"))
+	module := filepath.Join(e.dir, "module.so")
+	build, err := filepath.Abs("../../scripts/build-module.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := e.bash("exec " + build + " --output " + module).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := e.inJob("--key demo/p-256", `
+mkfifo openssl.in pkcs11-tool.in
+export PKCS11_MODULE_PATH=`+module+`
+openssl dgst -sha256 -engine pkcs11 -keyform engine -sign 'pkcs11:object=demo%2Fp-256;type=private;pin-value=CONFIG' openssl.in >openssl.out 2>&1 &
+pkcs11-tool --module "$PKCS11_MODULE_PATH" --login --pin CONFIG --sign --mechanism ECDSA-SHA256 --label demo/p-256 \
+  --input-file pkcs11-tool.in --output-file a.sig >pkcs11-tool.out 2>&1 &
+touch signed
+exec sleep 1000`)
+	defer cmd.Wait()
+	defer cmd.Process.Signal(syscall.SIGTERM)
+	e.eventually(func() error {
+		for _, name := range []string{"openssl", "pkcs11-tool"} {
+			if err := e.hasSession(name, module); err != nil {
+				said, _ := os.ReadFile(filepath.Join(e.work, name+".out"))
+				return fmt.Errorf("%w\n%s", err, said)
+			}
+		}
+		return e.lookAtJob(cmd.Process.Pid, token, "sleep", "openssl", "pkcs11-tool")
+	})
+	e.wantNoToken()
+}
+
+// hasSession reports whether a program of this test has loaded the module, and waits for its input: it opens that after the session.
+func (e *ending) hasSession(name, module string) error {
+	folders, _ := filepath.Glob("/proc/[0-9]*")
+	for _, folder := range folders {
+		line, _ := os.ReadFile(filepath.Join(folder, "cmdline"))
+		program, _, _ := strings.Cut(string(line), "\x00")
+		maps, err := os.ReadFile(filepath.Join(folder, "maps"))
+		if err != nil || filepath.Base(program) != name || !bytes.Contains(maps, []byte(module)) {
+			continue
+		}
+		waits, err := os.ReadFile(filepath.Join(folder, "wchan"))
+		if err == nil && strings.Contains(string(waits), "wait_for_partner") {
+			return nil
+		}
+		return fmt.Errorf("%s waits in %q, %v", name, waits, err)
+	}
+	return fmt.Errorf("%s has not loaded the module", name)
+}
