@@ -184,6 +184,7 @@ func TestKeysThatEndedVerifyNothing(t *testing.T) {
 			{"gpg/verify.sh", public, signed[Plain].file + ".asc", signed[Plain].file},
 			{"maven/verify.sh", public, signed[Plain].file},
 			{"deb/verify.sh", public, signed[Deb].file},
+			{"rpm/verify.sh", public, signed[RPM].file},
 		} {
 			output, err := sample(t, args...)
 			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(output, want)) {

@@ -103,6 +103,9 @@ func TestRPMSignatureOfADayToCome(t *testing.T) {
 			shell(t, dir, "rpmsign", "--define", "_gpg_name "+key.Fingerprint, "--define", "__gpg "+program, "--addsign", file)
 			verifier := &Verifier{PublicKey: key.PublicKey, Environ: os.Environ()}
 			wantText(t, verifier.Verify(deadline(t), RPM, file, dir), test.want)
+			if output, err := sample(t, "rpm/verify.sh", key.PublicKey, file); (err == nil) != (test.want == "") || !strings.Contains(output, test.want) {
+				t.Errorf("the sample: %v\n%s", err, output)
+			}
 		})
 	}
 }
