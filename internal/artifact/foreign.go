@@ -62,7 +62,7 @@ type ForeignError struct {
 }
 
 func (e *ForeignError) Error() string {
-	return fmt.Sprintf("%s is %s, which %s signs; --detached asks for a signature beside it", e.File, e.name, e.tool)
+	return fmt.Sprintf("%s is %s, which is signed with %s; --detached asks for a signature beside it", e.File, e.name, e.tool)
 }
 
 func foreignContent(c *candidate) *foreign {

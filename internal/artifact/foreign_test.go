@@ -153,7 +153,7 @@ func TestFilesOfOtherToolsAreRefusedUntilASignatureBesideThemIsAskedFor(t *testi
 	write(t, rpm, "\xed\xab\xee\xdb")
 	jobs := plan(t, "", apk, rpm)
 	ours, err := WithoutForeign(jobs, filepath.Base)
-	if err == nil || !strings.HasPrefix(err.Error(), "app.apk is an Android package, which apksigner signs") || kindsOf(ours) != "rpm" {
+	if err == nil || !strings.HasPrefix(err.Error(), "app.apk is an Android package, which is signed with apksigner") || kindsOf(ours) != "rpm" {
 		t.Errorf("refused with %v, %v are left", err, ours)
 	}
 	if ours, err := WithoutForeign(Detach(jobs, false), filepath.Base); err != nil || len(ours) != 2 {

@@ -412,6 +412,10 @@ func (j *jarSignatures) signedBy(signers []*x509.Certificate) error {
 		if len(block.Signers) != 1 || len(made) != 1 || !slices.ContainsFunc(signers, made[0].Equal) {
 			continue
 		}
+		if made[0].PublicKeyAlgorithm == x509.DSA {
+			failed = fmt.Errorf("%s is signed with a DSA key: such signatures are not verified", strconv.QuoteToASCII(base))
+			continue
+		}
 		// The certificates of the block are whoever's; the signature must be this one's.
 		checked := *block
 		checked.Certificates, checked.Content = made, j.files[base]

@@ -285,6 +285,9 @@ func TestJarSignatureCoversTheManifest(t *testing.T) {
 	need(t, "jarsigner")
 	root := issue(t, "Root", nil, nil)
 	ours, other := issue(t, "Ours", root, nil), issue(t, "Other", root, nil)
+	dsa := &identity{certificate: new(x509.Certificate)} // as Bouncy Castle's jars are signed; no JDK is asked for such a key here
+	*dsa.certificate = *ours.certificate
+	dsa.certificate.PublicKeyAlgorithm = x509.DSA
 	file := jarFile(t, "a.txt")
 	ours.signJar(t, file, "OURS")
 	for name, test := range map[string]struct {
@@ -299,6 +302,7 @@ func TestJarSignatureCoversTheManifest(t *testing.T) {
 		"another signature file":      {func(j *jarSignatures) { j.files["META-INF/OURS"][0] ^= 1 }, []*identity{ours}, "does not verify"},
 		"no signature file":           {func(j *jarSignatures) { delete(j.files, "META-INF/OURS") }, []*identity{ours}, "does not verify"},
 		"a block that names two":      {func(j *jarSignatures) { b := j.blocks["META-INF/OURS"]; b.Signers = append(b.Signers, b.Signers[0]) }, []*identity{ours}, "has signed nothing"},
+		"a DSA key":                   {func(j *jarSignatures) { j.blocks["META-INF/OURS"].Certificates = nil }, []*identity{dsa}, "with a DSA key"},
 		"a block without certificate": {func(j *jarSignatures) { j.blocks["META-INF/OURS"].Certificates = nil }, []*identity{ours}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
