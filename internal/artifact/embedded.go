@@ -47,7 +47,7 @@ func embeddedSignatures(path string) ([][]byte, error) {
 	case isAppPackage(c):
 		return one(appSignature(file, c.size))
 	case slices.Contains(scriptEndings, strings.ToLower(filepath.Ext(path))):
-		return one(scriptSignature(path))
+		return one(scriptSignature(file, c.size))
 	}
 	return one(catalogSignature(file, c.size))
 }
@@ -82,7 +82,7 @@ func appSignature(file io.ReaderAt, size int64) ([]byte, error) {
 
 // catalogSignature is the catalog itself, if anybody has signed it.
 func catalogSignature(file io.ReaderAt, size int64) ([]byte, error) {
-	data, err := io.ReadAll(io.NewSectionReader(file, 0, size))
+	data, err := readWhole(file, size)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +97,17 @@ func catalogSignature(file io.ReaderAt, size int64) ([]byte, error) {
 		return nil, ErrUnsigned
 	}
 	return data, nil
+}
+
+// mostWhole is room for any script or catalog that somebody has written.
+const mostWhole = 256 << 20
+
+// readWhole reads a file that must be looked at as a whole.
+func readWhole(file io.ReaderAt, size int64) ([]byte, error) {
+	if size > mostWhole {
+		return nil, fmt.Errorf("scripts and catalogs of more than %d MB are not read", mostWhole>>20)
+	}
+	return io.ReadAll(io.NewSectionReader(file, 0, size))
 }
 
 // readSignature reads a signature of which a file says where it stands.

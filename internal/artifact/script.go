@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"regexp"
 	"strings"
 	"unicode/utf16"
@@ -25,8 +25,8 @@ var scriptLine = regexp.MustCompile(`(?m)^(?:#|<!--|/\*|// SIG //) ([A-Za-z0-9+/
 var scriptMarker = regexp.MustCompile(`SIG (?:#|//) Begin signature block`)
 
 // scriptSignature reads a signed script, which has one signature block, at its end.
-func scriptSignature(path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
+func scriptSignature(file io.ReaderAt, size int64) ([]byte, error) {
+	data, err := readWhole(file, size)
 	if err != nil {
 		return nil, err
 	}

@@ -515,3 +515,16 @@ func TestSignaturesAreReadWithoutATool(t *testing.T) {
 		}
 	}
 }
+
+// TestScriptsAndCatalogsOfAnySizeAreNoUseOfMemory: what is longer than anybody's is refused before it is read.
+func TestScriptsAndCatalogsOfAnySizeAreNoUseOfMemory(t *testing.T) {
+	for _, name := range []string{"app.ps1", "app.cat"} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := errors.Join(os.WriteFile(file, []byte("# text\r\n"), 0o600), os.Truncate(file, mostWhole+1)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := embeddedSignatures(file); err == nil || !strings.Contains(err.Error(), "are not read") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
