@@ -30,14 +30,22 @@ func (v verification) gpgv(ctx context.Context, signatures []openPGPSignature, f
 	}
 	var ours bytes.Buffer
 	var others []signer
+	var ended error
 	for _, s := range signatures {
 		if s.IssuerKeyId != nil && !slices.Contains(ids, fmt.Sprintf("%016X", *s.IssuerKeyId)) {
+			if v.endedSubkey(s) {
+				ended = fmt.Errorf("signed by %s, which has expired or has been revoked", signerNames([]signer{s.signer()}))
+				continue
+			}
 			others = append(others, s.signer())
 			continue
 		}
 		if err := s.raw.Serialize(&ours); err != nil {
 			return err
 		}
+	}
+	if ours.Len() == 0 && ended != nil {
+		return ended
 	}
 	if ours.Len() == 0 {
 		return fmt.Errorf("signed by %s, and not by a key that was named", signerNames(others))

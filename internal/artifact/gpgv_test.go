@@ -144,3 +144,38 @@ func TestSignaturesInAnRPM(t *testing.T) {
 		}
 	}
 }
+
+// TestASubkeyThatEndedIsToldAsSuch, and not as a stranger's key; it counts where ended keys do.
+func TestASubkeyThatEndedIsToldAsSuch(t *testing.T) {
+	need(t, "gpgv")
+	key := softKey(t, "ours")
+	t.Setenv("GNUPGHOME", key.Home)
+	gpg := func(args ...string) {
+		t.Helper()
+		shell(t, key.Home, "gpg", append([]string{"--batch", "--yes", "--passphrase", "", "--pinentry-mode", "loopback"}, args...)...)
+	}
+	gpg("--quick-add-key", key.Fingerprint, "rsa2048", "sign", "never")
+	file := textFile(t, "app.tar.gz", "content\n")
+	good, ended := filepath.Join(key.Home, "good.asc"), filepath.Join(key.Home, "ended.asc")
+	gpg("--armor", "--output", good, "--export")
+	keys, err := readKeys(good)
+	if err != nil || len(keys) != 1 || len(keys[0].KeyIDs()) != 2 {
+		t.Fatalf("%d keys, %v; want one with a subkey", len(keys), err)
+	}
+	subkey := keys[0].KeyIDs()[1]
+	gpg("--local-user", "0x"+subkey+"!", "--armor", "--output", file+".asc", "--detach-sign", file)
+	judge := func(public string, allowExpired bool, want string) {
+		t.Helper()
+		verifier := &Verifier{PublicKey: public, AllowExpired: allowExpired, Environ: os.Environ()}
+		err := verifier.Verify(deadline(t), Plain, file, filepath.Dir(file))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s, ended keys count %v: %v, want %q", filepath.Base(public), allowExpired, err, want)
+		}
+	}
+	gpg("--quick-set-expire", key.Fingerprint, "seconds=1", "*")
+	gpg("--armor", "--output", ended, "--export")
+	time.Sleep(2 * time.Second) // it is over for as long as anybody looks
+	judge(good, false, "")
+	judge(ended, false, subkey+", which has expired or has been revoked")
+	judge(ended, true, "")
+}

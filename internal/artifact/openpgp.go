@@ -78,11 +78,7 @@ func (v *Verifier) keys() ([]*pgpkey.Key, error) {
 	var current []*pgpkey.Key
 	var ended error
 	for _, key := range all {
-		valid, err := key.At(time.Now())
-		// A key that has been revoked meanwhile does not count again for having expired before.
-		if end, ok := errors.AsType[*pgpkey.EndedError](err); ok && !end.Revoked && v.AllowExpired {
-			valid, err = key.At(end.Expired.Add(-time.Second))
-		}
+		valid, err := key.At(time.Now(), v.AllowExpired)
 		if err != nil {
 			ended = errors.Join(ended, err)
 			continue
@@ -93,6 +89,14 @@ func (v *Verifier) keys() ([]*pgpkey.Key, error) {
 		return nil, ended
 	}
 	return current, nil
+}
+
+// endedSubkey reports whether a signature is of a subkey that keys has left out.
+func (v *Verifier) endedSubkey(s openPGPSignature) bool {
+	all, err := readKeys(v.PublicKey)
+	return err == nil && s.IssuerKeyId != nil && slices.ContainsFunc(all, func(key *pgpkey.Key) bool {
+		return slices.Contains(key.KeyIDs(), fmt.Sprintf("%016X", *s.IssuerKeyId))
+	})
 }
 
 // keyring writes the keys as gpgv reads them.

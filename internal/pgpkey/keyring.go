@@ -140,19 +140,19 @@ func dearmorAll(data []byte) ([]byte, error) {
 
 // At returns the key as it verifies signatures at the given time: without subkeys that are
 // revoked then, or have ended. A key that is revoked or has ended as a whole is an *EndedError.
-// Verifiers such as gpgv look at neither.
-func (k *Key) At(now time.Time) (*Key, error) {
+// Verifiers such as gpgv look at neither. With expired, key and subkeys count beyond their end.
+func (k *Key) At(now time.Time, expired bool) (*Key, error) {
 	ended := &EndedError{Fingerprint: k.Fingerprint(), Expired: k.expires}
 	if k.entity.Revoked(now) {
 		ended.Revoked = true
 		return nil, ended
 	}
-	if !k.expires.IsZero() && !now.Before(k.expires) {
+	if !expired && !k.expires.IsZero() && !now.Before(k.expires) {
 		return nil, ended
 	}
 	current := map[string]bool{}
 	for _, subkey := range k.entity.Subkeys {
-		if !subkey.Revoked(now) && subkey.Sig != nil && !subkey.PublicKey.KeyExpired(subkey.Sig, now) {
+		if !subkey.Revoked(now) && subkey.Sig != nil && (expired || !subkey.PublicKey.KeyExpired(subkey.Sig, now)) {
 			current[string(subkey.PublicKey.Fingerprint)] = true
 		}
 	}

@@ -39,19 +39,23 @@ func TestKeysOfTheirTime(t *testing.T) {
 	tests := []struct {
 		name, fingerprint string
 		at                time.Time
+		expired           bool // counts
 		subkeys           int
 		want              string // in the error
 	}{
-		{"now", good, time.Now(), 2, ""},
-		{"a subkey has ended", good, time.Now().Add(2 * year), 1, ""},
-		{"before the end", ends, time.Now().Add(year), 0, ""},
-		{"after the end", ends, time.Now().Add(3 * year), 0, "expired on "},
-		{"revoked", gone, time.Now(), 0, "has been revoked"},
+		{"now", good, time.Now(), false, 2, ""},
+		{"a subkey has ended", good, time.Now().Add(2 * year), false, 1, ""},
+		{"before the end", ends, time.Now().Add(year), false, 0, ""},
+		{"after the end", ends, time.Now().Add(3 * year), false, 0, "expired on "},
+		{"revoked", gone, time.Now(), false, 0, "has been revoked"},
+		{"a subkey has ended, and counts", good, time.Now().Add(2 * year), true, 2, ""},
+		{"after the end, and it counts", ends, time.Now().Add(3 * year), true, 0, ""},
+		{"revoked, and ended keys count", gone, time.Now(), true, 0, "has been revoked"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			key := keys[slices.IndexFunc(keys, func(k *Key) bool { return k.Fingerprint() == test.fingerprint })]
-			current, err := key.At(test.at)
+			current, err := key.At(test.at, test.expired)
 			if test.want != "" {
 				var ended *EndedError
 				if !errors.As(err, &ended) || !strings.Contains(err.Error(), test.fingerprint+" "+test.want) {
@@ -100,7 +104,7 @@ func TestCopiesOfAKeyAreOneKey(t *testing.T) {
 			t.Errorf("%s: %d keys, %v; want 1", name, len(keys), err)
 			continue
 		}
-		current, err := keys[0].At(time.Now())
+		current, err := keys[0].At(time.Now(), false)
 		if ended, ok := errors.AsType[*EndedError](err); test.revoked && (!ok || !ended.Revoked) || !test.revoked && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
