@@ -72,7 +72,7 @@ ci_templates() { # each against the schema of the system that reads it
   grep -q '^spec:' "$component" || { echo "$component has no spec"; return 1; }
   "$schema_bin/check-jsonschema" --builtin-schema vendor.gitlab-ci build/component.yml || return 1
   "$schema_bin/check-jsonschema" --builtin-schema vendor.github-actions samples/ci/github-action/action.yml || return 1
-  "$schema_bin/check-jsonschema" --builtin-schema vendor.compose-spec samples/ci/compose/compose.yaml samples/ci/compose/agent.yaml || return 1
+  "$schema_bin/check-jsonschema" --builtin-schema vendor.compose-spec samples/ci/compose/compose.yaml samples/ci/compose/agent.yaml samples/ci/gitlab-agent/agent.yaml || return 1
   "$schema_bin/kubernetes-validate" --strict samples/ci/kubernetes/sign.yaml
 }
 

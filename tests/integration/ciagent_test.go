@@ -17,9 +17,10 @@ import (
 // ciAgent is the container beside a job that alone has the token, as a template describes it.
 type ciAgent struct {
 	command   []string
-	tokenFile string   // where it finds the token; "": in a variable
-	health    []string // what the system runs in it until it ends with 0, and then starts the job; nil: it starts the job at once
+	tokenFile string   // where it finds the token
+	health    []string // what the system runs in it until it ends with 0, and then starts the job
 	volume    []string // options of docker volume create, for the folder of the socket
+	readOnly  bool     // for the job
 	made      string   // the volume, while a job runs
 }
 
@@ -33,9 +34,6 @@ var credentials = []string{"SIGNPATH_API_TOKEN", "SIGNPATH_API_TOKEN_FILE", "SIG
 // the template gives it.
 func (w *workplace) runBesideAgent(job ciJob, env []string, script string, more ...string) result {
 	w.Helper()
-	if slices.Contains(more, "SIGNPATH_API_TOKEN="+unknownToken) {
-		script = strings.ReplaceAll(script, "timeout 60 ", "timeout 5 ") // the agent will not come
-	}
 	agent := *job.agent
 	made := w.docker(nil, "", append([]string{"volume", "create"}, agent.volume...)...)
 	if made.code != 0 {
@@ -47,16 +45,11 @@ func (w *workplace) runBesideAgent(job ciJob, env []string, script string, more 
 
 	id := w.startAgent(job, w.service.settings(more...))
 	defer w.docker(nil, "", "rm", "--force", id)
-	if agent.health != nil && !w.healthy(id, agent.health) {
+	if !w.healthy(id, agent.health) {
 		logs := w.docker(nil, "", "logs", id)
 		return result{code: 1, stdout: logs.stdout, stderr: logs.stderr}
 	}
-	got := job.start(w, job, env, script)
-	if agent.health == nil {
-		logs := w.docker(nil, "", "logs", id) // which GitLab shows beside the job's
-		got.stderr += logs.stdout + logs.stderr
-	}
-	return got
+	return job.start(w, job, env, script)
 }
 
 // startAgent starts the container of the agent, and returns its ID.
@@ -70,18 +63,16 @@ func (w *workplace) startAgent(job ciJob, env []string) string {
 		arguments = append(arguments, "--read-only", "--tmpfs", "/tmp")
 	}
 	binds := w.service.binds()
-	if job.agent.tokenFile != "" {
-		file := filepath.Join(w.TempDir(), "token")
-		for i, v := range env {
-			if token, is := strings.CutPrefix(v, "SIGNPATH_API_TOKEN="); is {
-				if err := os.WriteFile(file, []byte(token), 0o444); err != nil {
-					w.Fatal(err)
-				}
-				env[i] = "SIGNPATH_API_TOKEN_FILE=" + job.agent.tokenFile
+	file := filepath.Join(w.TempDir(), "token")
+	for i, v := range env {
+		if token, is := strings.CutPrefix(v, "SIGNPATH_API_TOKEN="); is {
+			if err := os.WriteFile(file, []byte(token), 0o444); err != nil {
+				w.Fatal(err)
 			}
+			env[i] = "SIGNPATH_API_TOKEN_FILE=" + job.agent.tokenFile
 		}
-		binds = append(binds, file+":"+job.agent.tokenFile+":ro")
 	}
+	binds = append(binds, file+":"+job.agent.tokenFile+":ro")
 	for _, bind := range binds {
 		arguments = append(arguments, "--volume", bind)
 	}
@@ -118,6 +109,9 @@ func (w *workplace) healthy(id string, question []string) bool {
 // jobBinds are what a job's container has besides the project: the authority of the service's certificate, or the folder of the
 // socket where there is an agent, which is the one that talks to the service then.
 func (w *workplace) jobBinds(job ciJob) []string {
+	if job.agent != nil && job.agent.readOnly {
+		return []string{job.agent.made + ":" + socketFolder + ":ro"}
+	}
 	if job.agent != nil {
 		return []string{job.agent.made + ":" + socketFolder}
 	}
@@ -144,7 +138,6 @@ func TestCIJobsBesideAnAgentHaveNoToken(t *testing.T) {
 			t.Errorf("%s: the agent listens as %q, and the job has SIGNKIT_AGENT=%s", job.name, job.agent.command, job.env["SIGNKIT_AGENT"])
 		}
 		job.name += "-without-agent"
-		job.script = strings.ReplaceAll(job.script, "timeout 60 ", "timeout 5 ") // nobody will answer
 		job.agent.command = []string{"sleep", "3600"}
 		job.agent.health = []string{"true"}
 		s.each(t, s.ciCells(job), func(w *workplace) {
@@ -233,6 +226,7 @@ type composeFile struct {
 		Healthcheck struct{ Test []string }
 	}
 	Volumes map[string]struct {
+		Name       string
 		DriverOpts map[string]string `yaml:"driver_opts"`
 	}
 }
@@ -260,7 +254,7 @@ func composeAgent(t *testing.T) ciJob {
 			tokenFile: agent.Environment["SIGNPATH_API_TOKEN_FILE"]}}
 }
 
-// gitlabAgent is a job on a runner whose configuration starts an agent for each.
+// gitlabAgent is a job on a runner whose host has an agent.
 func gitlabAgent(t *testing.T) ciJob {
 	t.Helper()
 	var pipeline struct {
@@ -271,33 +265,27 @@ func gitlabAgent(t *testing.T) ciJob {
 		}
 	}
 	readYAML(t, &pipeline, "gitlab-agent", ".gitlab-ci.yml")
+	var host composeFile
+	readYAML(t, &host, "gitlab-agent", "agent.yaml")
+	agent := host.Services["agent"]
 	var runner struct {
 		Runners []struct {
 			Docker struct {
 				Volumes  []string
-				Services []struct {
-					Name        string
-					Command     []string
-					Environment []string
-				}
+				Services []any // get the variables of the pipeline's file, whoever writes it
 			}
 		}
 	}
 	if _, err := toml.DecodeFile(filepath.Join(root, "samples", "ci", "gitlab-agent", "config.toml"), &runner); err != nil {
 		t.Fatal(err)
 	}
-	if len(runner.Runners) != 1 || len(runner.Runners[0].Docker.Services) != 1 || !slices.Contains(runner.Runners[0].Docker.Volumes, socketFolder) {
-		t.Fatal("gitlab-agent/config.toml has another form than this test knows")
-	}
-	service := runner.Runners[0].Docker.Services[0]
-	var names []string
-	for _, v := range service.Environment {
-		name, _, _ := strings.Cut(v, "=")
-		names = append(names, name)
-	}
-	if want := []string{"SIGNPATH_ORGANIZATION_ID", "SIGNPATH_API_TOKEN"}; !slices.Equal(names, want) || service.Name != pipeline.Sign.Image {
-		t.Errorf("the service of image %s has the variables %q, want %q", service.Name, names, want)
+	mount := host.Volumes["agent"].Name + ":" + socketFolder + ":ro"
+	if len(runner.Runners) != 1 || len(runner.Runners[0].Docker.Services) != 0 || !slices.Contains(runner.Runners[0].Docker.Volumes, mount) ||
+		!slices.Equal(agent.Volumes, []string{"agent:" + socketFolder}) || len(agent.Healthcheck.Test) < 2 || agent.Image != pipeline.Sign.Image {
+		t.Fatal("gitlab-agent has another form than this test knows")
 	}
 	return ciJob{name: "gitlab-agent", image: tagOf(t, pipeline.Sign.Image), user: user{name: "root"}, folder: "/builds/group/project",
-		env: pipeline.Sign.Variables, script: strings.Join(pipeline.Sign.Script, "\n"), start: inGitLab, agent: &ciAgent{command: service.Command}}
+		env: pipeline.Sign.Variables, script: strings.Join(pipeline.Sign.Script, "\n"), start: inGitLab,
+		agent: &ciAgent{command: agent.Command, health: agent.Healthcheck.Test[1:], readOnly: true,
+			tokenFile: agent.Environment["SIGNPATH_API_TOKEN_FILE"]}}
 }
